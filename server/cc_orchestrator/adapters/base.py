@@ -1,0 +1,162 @@
+"""The seam between a run and a CLI: a request in, argv out; bytes in, facts and replies out.
+
+An adapter does no I/O and starts nothing. `Adapter` is what is known of a CLI; `Session` is one worker process seen from
+its pipes. Everything here is standard library only, because supervisors import it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol, Union
+
+from cc_orchestrator.core.asking import Answer, Ask
+from cc_orchestrator.core.events import Fact
+
+# ---------------------------------------------------------------- what a session wants done
+
+
+class Send(NamedTuple):
+    """Bytes for the worker's stdin."""
+
+    data: bytes
+
+
+class CloseInput(NamedTuple):
+    """Nothing more will be said: close the worker's stdin once what was sent is written."""
+
+
+class Signal(NamedTuple):
+    """Interrupt by a signal, for CLIs that have no better way. `name` is INT or TERM."""
+
+    name: Literal["INT", "TERM"]
+
+
+Effect = Union[Fact, Send, CloseInput, Signal, Ask]
+
+# ---------------------------------------------------------------- what is known of a CLI
+
+When = Literal["live", "end", "never"]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a CLI can do under us. A limit that needs `live` figures and gets `end` ones is declared in the launch's answer."""
+
+    steer: bool            # takes instructions while it works
+    interrupt: bool        # can be interrupted and go on
+    questions: bool        # asks before it acts, and waits for the answer
+    gates_every_call: bool # every tool call passes our policy first
+    resume: bool
+    fork: bool
+    commits: bool          # can `git commit` in its sandbox
+    turns: When            # when turn counts are known
+    tokens: When
+    cost: When
+    needs_model_service: bool = True
+
+
+@dataclass(frozen=True)
+class WorkerRequest:
+    """All that an adapter needs to build one worker's command. Paths are absolute."""
+
+    run_id: str
+    prompt: str
+    cwd: str
+    allow_write: bool
+    executable: str
+    env: dict[str, str]                      # allow-listed already; an adapter may add to it
+    run_dir: str
+    outbox: str
+    model: str | None = None
+    resume: str | None = None                # the CLI's own session id
+    fork: bool = False
+    baseline: dict[str, float] = field(default_factory=dict)  # cumulative session usage before this run, to subtract
+    max_turns: int | None = None
+    max_tokens: int | None = None
+    max_cost_usd: float | None = None
+    final_only: bool = False
+    partial_messages: bool = False
+    options: dict[str, Any] = field(default_factory=dict)     # adapter specific, e.g. the fake's script
+
+
+class Invocation(NamedTuple):
+    """One process to start. `stdin` says whether the pipe stays open for talk or is empty from the start."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    stdin: Literal["pipe", "null"]
+    files: tuple[tuple[str, str], ...] = ()  # (path, text) to write, mode 0600, before the start
+
+
+class Ending(NamedTuple):
+    """What the adapter makes of the process's end, without regard to stops and limits of ours.
+
+    `reason` is a key of core.states.REASONS; `text` is the worker's final text (its claim); `detail` is one line for people.
+    """
+
+    reason: str
+    text: str
+    detail: str = ""
+
+
+class Session(Protocol):
+    """One worker process. All methods are pure in the sense that they only change the session and return effects."""
+
+    def begin(self) -> list[Effect]:
+        """Called once after the start: the first bytes for stdin, if any."""
+        ...
+
+    def on_line(self, line: bytes, original: bytes) -> list[Effect]:
+        """One stdout line without its newline. `line` is masked: facts come from it. `original` is for replies only."""
+        ...
+
+    def on_stderr(self, line: bytes) -> list[Effect]:
+        """One masked stderr line."""
+        ...
+
+    def instruct(self, text: str, control_id: str) -> list[Effect]:
+        """Deliver an instruction to the live worker; facts say whether it was delivered."""
+        ...
+
+    def conclude(self, why: str) -> list[Effect]:
+        """Ask the worker to come to an end now; empty when the CLI cannot be asked."""
+        ...
+
+    def interrupt(self) -> list[Effect]:
+        """Stop what it does now by the CLI's own way; empty when there is none better than a signal."""
+        ...
+
+    def answer(self, key: str, answer: Answer) -> list[Effect]:
+        """Reply to an `Ask`."""
+        ...
+
+    def ending(self, exit_code: int | None, signal: int | None) -> Ending:
+        """Called once after EOF and exit. Exactly one of `exit_code` and `signal` is set."""
+        ...
+
+
+class Adapter(Protocol):
+    """One CLI."""
+
+    name: str
+    capabilities: Capabilities
+    executables: tuple[str, ...]             # names to look for on PATH, best first
+    executable_env: str                      # variable that overrides the look-up, e.g. CLAUDE_CODE_BIN
+    env_allow: tuple[str, ...]               # names (or PREFIX_*) that its workers may inherit beyond the essentials
+    secret_env: tuple[str, ...]              # those whose values must be masked wherever they show up
+
+    def check(self, request: WorkerRequest) -> list[str]:
+        """Problems that make the request impossible, as sentences; empty when it can run."""
+        ...
+
+    def declare(self, request: WorkerRequest) -> list[str]:
+        """What this CLI cannot promise for the request (a limit known only at the end, …), as sentences."""
+        ...
+
+    def invocation(self, request: WorkerRequest) -> Invocation:
+        """The process to start. The prompt is never in argv."""
+        ...
+
+    def session(self, request: WorkerRequest) -> Session:
+        """A fresh session for that process."""
+        ...

@@ -1,0 +1,1 @@
+"""Accepts and merges what was verified."""

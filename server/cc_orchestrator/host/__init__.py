@@ -1,0 +1,1 @@
+"""The operating system: processes, detaching, environment, git. Only this room starts processes."""

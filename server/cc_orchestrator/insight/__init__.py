@@ -1,0 +1,1 @@
+"""Reads everything, writes only reports."""

@@ -1,0 +1,1 @@
+"""Which CLI, model and endpoint serves a run, and why."""

@@ -1,0 +1,1 @@
+"""The life of one run. Knows nothing of queues, nodes or tools."""

@@ -1,0 +1,1 @@
+"""Files that must survive us. Only this room knows paths. Standard library only."""

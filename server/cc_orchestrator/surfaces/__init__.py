@@ -1,0 +1,1 @@
+"""The ways in: MCP server and command line. They have no opinions."""

@@ -1,0 +1,1 @@
+"""Units of requested work; every run belongs to one."""

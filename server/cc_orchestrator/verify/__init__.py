@@ -1,0 +1,1 @@
+"""Is the work acceptable? Never starts workers."""
