@@ -7,7 +7,7 @@ its pipes. Everything here is standard library only, because supervisors import 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, Union
+from typing import Any, Literal, NamedTuple, Protocol
 
 from cc_orchestrator.core.asking import Answer, Ask
 from cc_orchestrator.core.events import Fact
@@ -31,7 +31,7 @@ class Signal(NamedTuple):
     name: Literal["INT", "TERM"]
 
 
-Effect = Union[Fact, Send, CloseInput, Signal, Ask]
+Effect = Fact | Send | CloseInput | Signal | Ask
 
 # ---------------------------------------------------------------- what is known of a CLI
 
@@ -42,14 +42,14 @@ When = Literal["live", "end", "never"]
 class Capabilities:
     """What a CLI can do under us. A limit that needs `live` figures and gets `end` ones is declared in the launch's answer."""
 
-    steer: bool            # takes instructions while it works
-    interrupt: bool        # can be interrupted and go on
-    questions: bool        # asks before it acts, and waits for the answer
-    gates_every_call: bool # every tool call passes our policy first
+    steer: bool  # takes instructions while it works
+    interrupt: bool  # can be interrupted and go on
+    questions: bool  # asks before it acts, and waits for the answer
+    gates_every_call: bool  # every tool call passes our policy first
     resume: bool
     fork: bool
-    commits: bool          # can `git commit` in its sandbox
-    turns: When            # when turn counts are known
+    commits: bool  # can `git commit` in its sandbox
+    turns: When  # when turn counts are known
     tokens: When
     cost: When
     needs_model_service: bool = True
@@ -64,19 +64,21 @@ class WorkerRequest:
     cwd: str
     allow_write: bool
     executable: str
-    env: dict[str, str]                      # allow-listed already; an adapter may add to it
+    env: dict[str, str]  # allow-listed already; an adapter may add to it
     run_dir: str
     outbox: str
     model: str | None = None
-    resume: str | None = None                # the CLI's own session id
+    resume: str | None = None  # the CLI's own session id
     fork: bool = False
-    baseline: dict[str, float] = field(default_factory=dict)  # cumulative session usage before this run, to subtract
+    baseline: dict[str, float] = field(
+        default_factory=dict[str, float]
+    )  # cumulative session usage before this run, to subtract
     max_turns: int | None = None
     max_tokens: int | None = None
     max_cost_usd: float | None = None
     final_only: bool = False
     partial_messages: bool = False
-    options: dict[str, Any] = field(default_factory=dict)     # adapter specific, e.g. the fake's script
+    options: dict[str, Any] = field(default_factory=dict)  # adapter specific, e.g. the fake's script
 
 
 class Invocation(NamedTuple):
@@ -140,10 +142,10 @@ class Adapter(Protocol):
 
     name: str
     capabilities: Capabilities
-    executables: tuple[str, ...]             # names to look for on PATH, best first
-    executable_env: str                      # variable that overrides the look-up, e.g. CLAUDE_CODE_BIN
-    env_allow: tuple[str, ...]               # names (or PREFIX_*) that its workers may inherit beyond the essentials
-    secret_env: tuple[str, ...]              # those whose values must be masked wherever they show up
+    executables: tuple[str, ...]  # names to look for on PATH, best first
+    executable_env: str  # variable that overrides the look-up, e.g. CLAUDE_CODE_BIN
+    env_allow: tuple[str, ...]  # names (or PREFIX_*) that its workers may inherit beyond the essentials
+    secret_env: tuple[str, ...]  # those whose values must be masked wherever they show up
 
     def check(self, request: WorkerRequest) -> list[str]:
         """Problems that make the request impossible, as sentences; empty when it can run."""

@@ -39,12 +39,15 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answer:
-    """`decision` for permissions; `text` or `choices` (question text -> label) for the rest."""
+    """`decision` for permissions; `text` or `choices` (question text -> label) for the rest.
 
-    decision: Literal["allow", "deny"]
+    `ask` answers a gate only: let the CLI raise the call as a question of its own, which then waits for a person.
+    """
+
+    decision: Decision
     reason: str = ""
     text: str = ""
-    choices: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)

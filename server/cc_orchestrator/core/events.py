@@ -9,40 +9,40 @@ Readers ignore unknown fields and unknown types: change is additive, otherwise a
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 VERSION = 1
 
-RUN_CREATED = "run.created"            # launch: {task_id, adapter, model, role, allow_write, cwd, limits, parent_run_id?}
-RUN_STARTED = "run.started"            # {pid, pid_start, supervisor_pid, containment, cwd, branch?, base?}
-RUN_SESSION = "run.session"            # {session_id, model?, cli_version?, permission_mode?, tools?: int}
-RUN_MESSAGE = "run.message"            # {text, chars}: what the worker said, cut
-RUN_TURN = "run.turn"                  # {turn}: a model turn began
-RUN_RETRYING = "run.retrying"          # {attempt, max?, delay_s?, status?, cause}: the CLI waits and tries again
-RUN_USAGE = "run.usage"                # {model?, input_tokens?, output_tokens?, cache_read_tokens?, cache_write_tokens?, cost_usd?, total: bool}
-RUN_RESULT = "run.result"              # {text, is_error, reason?, turns?, index}: one result; a process may give several
-RUN_WAITING = "run.waiting"            # {kind: question|approval|rate_limit, until?, question_id?}
-RUN_RESUMED = "run.resumed"            # {after: kind}
-RUN_LIMIT = "run.limit"                # {limit, measured, allowed, level: soft|hard, action}
-RUN_INSTRUCTED = "run.instructed"      # {control_id, chars, delivered: bool, how}
-RUN_STOPPING = "run.stopping"          # {reason, step: conclude|interrupt|terminate|kill, by?}
-RUN_EXITED = "run.exited"              # {exit?, signal?, leftovers: int}
-RUN_SNAPSHOT = "run.snapshot"          # {ref, commit, tree, base, head, committed: int, uncommitted: bool, files, ...}
-RUN_FINISHED = "run.finished"          # {status, reason, exit?, signal?, usage, models, completion, detail?}
-RUN_LOST = "run.lost"                  # a sweep: {reason, killed: int, detail}
-TOOL_STARTED = "tool.started"          # {id, tool, kind, target, parent?}
-TOOL_FINISHED = "tool.finished"        # {id, ok, note?}
-POLICY_DECIDED = "policy.decided"      # {tool, kind, target, decision: allow|ask|deny, rule, reason, tool_use_id?}
-QUESTION_ASKED = "question.asked"      # {question_id, kind, text, options, default, deadline, tool?, target?}
+RUN_CREATED = "run.created"  # launch: {task_id, adapter, model, role, allow_write, cwd, limits, parent_run_id?}
+RUN_STARTED = "run.started"  # {pid, pid_start, supervisor_pid, containment, cwd, branch?, base?}
+RUN_SESSION = "run.session"  # {session_id, model?, cli_version?, permission_mode?, tools?: int}
+RUN_MESSAGE = "run.message"  # {text, chars}: what the worker said, cut
+RUN_TURN = "run.turn"  # {turn}: a model turn began
+RUN_RETRYING = "run.retrying"  # {attempt, max?, delay_s?, status?, cause}: the CLI waits and tries again
+RUN_USAGE = "run.usage"  # {model?, input_tokens?, output_tokens?, cache_read_tokens?, cache_write_tokens?, cost_usd?, total: bool}
+RUN_RESULT = "run.result"  # {text, is_error, reason?, turns?, index}: one result; a process may give several
+RUN_WAITING = "run.waiting"  # {kind: question|approval|rate_limit, until?, question_id?}
+RUN_RESUMED = "run.resumed"  # {after: kind}
+RUN_LIMIT = "run.limit"  # {limit, measured, allowed, level: soft|hard, action}
+RUN_INSTRUCTED = "run.instructed"  # {control_id, chars, delivered: bool, how}
+RUN_STOPPING = "run.stopping"  # {reason, step: conclude|interrupt|terminate|kill, by?}
+RUN_EXITED = "run.exited"  # {exit?, signal?, leftovers: int}
+RUN_SNAPSHOT = "run.snapshot"  # {ref, commit, tree, base, head, committed: int, uncommitted: bool, files, ...}
+RUN_FINISHED = "run.finished"  # {status, reason, exit?, signal?, usage, models, completion, detail?}
+RUN_LOST = "run.lost"  # a sweep: {reason, killed: int, detail}
+TOOL_STARTED = "tool.started"  # {id, tool, kind, target, parent?}
+TOOL_FINISHED = "tool.finished"  # {id, ok, note?}
+POLICY_DECIDED = "policy.decided"  # {tool, kind, target, decision: allow|ask|deny, rule, reason, tool_use_id?}
+QUESTION_ASKED = "question.asked"  # {question_id, kind, text, options, default, deadline, tool?, target?}
 QUESTION_ANSWERED = "question.answered"  # {question_id, decision, by, text?}
-ARTIFACT_MASKED = "artifact.masked"    # {kind, count, stream}
-SYSTEM_STDERR = "system.stderr"        # {text}
-SYSTEM_UNPARSED = "system.unparsed"    # {text, bytes}: stdout that is no message of this adapter
+ARTIFACT_MASKED = "artifact.masked"  # {kind, count, stream}
+SYSTEM_STDERR = "system.stderr"  # {text}
+SYSTEM_UNPARSED = "system.unparsed"  # {text, bytes}: stdout that is no message of this adapter
 SYSTEM_OVERSIZED = "system.oversized"  # {stream, bytes}: a line over the cap, kept raw, not parsed
-SYSTEM_NOTICE = "system.notice"        # {code, text}
-JOB_STARTED = "system.job_started"     # verification, delivery: {pid, …}
-JOB_STEP = "system.job_step"           # {step, outcome?, …}
-JOB_FINISHED = "system.job_finished"   # {status, …}
+SYSTEM_NOTICE = "system.notice"  # {code, text}
+JOB_STARTED = "system.job_started"  # verification, delivery: {pid, …}
+JOB_STEP = "system.job_step"  # {step, outcome?, …}
+JOB_FINISHED = "system.job_finished"  # {status, …}
 
 #: Types worth waking a waiting controller for, by wake predicate.
 ATTENTION = frozenset({QUESTION_ASKED, RUN_WAITING, RUN_LIMIT})
@@ -61,9 +61,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 def encode(seq: int, ts: float, run_id: str, type_: str, data: dict[str, Any], **extra: str | None) -> bytes:
     """One journal line, newline included. Lone surrogates become `?`: a journal is always valid UTF-8."""
     event: dict[str, Any] = {"v": VERSION, "seq": seq, "ts": round(ts, 4), "run_id": run_id, "type": type_}
-    for key, value in extra.items():
-        if value:
-            event[key] = value
+    event.update({key: value for key, value in extra.items() if value})
     event["data"] = data
     return _encode(event).encode("utf-8", "replace") + b"\n"
 
@@ -74,7 +72,10 @@ def decode(line: bytes) -> dict[str, Any] | None:
         event = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(event, dict) or not isinstance(event.get("type"), str) or not isinstance(event.get("seq"), int):
+    if not isinstance(event, dict):
+        return None
+    event = cast("dict[str, Any]", event)
+    if not isinstance(event.get("type"), str) or not isinstance(event.get("seq"), int):
         return None
     if not isinstance(event.get("data"), dict):
         event["data"] = {}

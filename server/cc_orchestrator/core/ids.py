@@ -10,7 +10,7 @@ from cc_orchestrator.core.errors import InvalidRequest
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 PREFIXES = ("run", "task", "wf", "ver", "dlv", "q", "apr", "team")
-_ID = re.compile(r"(%s)_[0-9a-hjkmnp-tv-z]{20}" % "|".join(PREFIXES))
+_ID = re.compile("(" + "|".join(PREFIXES) + ")_[0-9a-hjkmnp-tv-z]{20}")
 
 
 def _base32(value: int, digits: int) -> str:
@@ -40,6 +40,7 @@ def check_id(text: str, prefix: str, *, hint: str = "") -> str:
     if not is_id(text, prefix):
         shown = ascii(text[:60])
         raise InvalidRequest(
-            f"{shown} is not a {prefix} id: expected {prefix}_ and 20 characters of 0-9a-z", hint=hint or "cc_status lists ids"
+            f"{shown} is not a {prefix} id: expected {prefix}_ and 20 characters of 0-9a-z",
+            hint=hint or "cc_status lists ids",
         )
     return text

@@ -44,7 +44,9 @@ class Git:
         base = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
         self._env = {**base, **_QUIET, **(_IDENTITY if as_orchestrator else {}), **(env or {})}
         self._config: tuple[str, ...] = (
-            ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false", "-c", "gc.auto=0") if as_orchestrator else ()
+            ("-c", "core.hooksPath=/dev/null", "-c", "commit.gpgSign=false", "-c", "gc.auto=0")
+            if as_orchestrator
+            else ()
         )
 
     def try_run(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -81,13 +81,13 @@ def find(name: str) -> Operation:
         op = _OPERATIONS.get(_ALIASES.get(candidate, candidate))
         if op is not None:
             return op
-    raise NotFound(f"there is no operation {ascii(name[:60])}", hint='cc_tools {"query": "…"} finds one')
+    raise NotFound(f"there is no operation {name[:60]!a}", hint='cc_tools {"query": "…"} finds one')
 
 
 def validate(op: Operation, raw: dict[str, Any]) -> Params:
     """The typed parameters, or InvalidRequest that names each wrong field."""
     if set(raw) == {"params"} and isinstance(raw["params"], dict) and "params" not in op.params.model_fields:
-        raw = raw["params"]
+        raw = cast("dict[str, Any]", raw["params"])
     try:
         return op.params.model_validate(raw)
     except ValidationError as error:
@@ -124,7 +124,13 @@ def invoke(op: Operation, ctx: Context, raw: dict[str, Any]) -> dict[str, Any]:
 def _from_os(op: Operation, error: OSError) -> CcError:
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Unavailable(f"{op.name}: no space left on the disk{where}; nothing was recorded", hint="free space, then repeat the call")
+        return Unavailable(
+            f"{op.name}: no space left on the disk{where}; nothing was recorded",
+            hint="free space, then repeat the call",
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return Unavailable(f"{op.name}: not allowed to write or read{where}: {error.strerror}", hint="check the owner and mode of the folder")
+        return Unavailable(
+            f"{op.name}: not allowed to write or read{where}: {error.strerror}",
+            hint="check the owner and mode of the folder",
+        )
     return Internal(f"{op.name}: {error.strerror or error}{where}", hint="cc_doctor")

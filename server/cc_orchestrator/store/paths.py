@@ -1,0 +1,142 @@
+"""Where everything lies. The only module that knows a folder name.
+
+A workspace is the root of the main checkout (also seen from a linked worktree or a subfolder), or the folder itself where
+there is no git; its files lie in `.agent-workspace/` there. Reads files only, runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cc_orchestrator.core.errors import InvalidRequest, NotFound
+from cc_orchestrator.core.ids import check_id
+
+FOLDER = ".agent-workspace"
+ROOT_VARIABLE = "CC_ORCHESTRATOR_WORKSPACE_ROOT"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Absolute paths of one project's workspace. `repository` is the checkout's root, None without git."""
+
+    root: str
+    repository: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """`<root>/.agent-workspace`."""
+        return os.path.join(self.root, FOLDER)
+
+    def at(self, *parts: str) -> str:
+        """A path below the workspace folder; parts come from us, never from a caller."""
+        return os.path.join(self.folder, *parts)
+
+    @property
+    def runs(self) -> str:
+        """All run folders."""
+        return self.at("runs")
+
+    def run(self, run_id: str) -> str:
+        """One run's folder; InvalidRequest for anything that is no run id."""
+        return os.path.join(self.runs, check_id(run_id, "run", hint="cc_status lists runs"))
+
+    def existing_run(self, run_id: str) -> str:
+        """One run's folder; NotFound when there is none here."""
+        path = self.run(run_id)
+        if not os.path.isdir(path):
+            raise NotFound(
+                f"there is no run {run_id} in {self.root}", hint="cc_status lists the runs of this workspace"
+            )
+        return path
+
+    def verification(self, run_id: str) -> str:
+        """The folder of a run's verifications."""
+        return os.path.join(self.at("verify"), check_id(run_id, "run"))
+
+    def worktree(self, task_id: str) -> str:
+        """The worktree of a task that writes."""
+        return self.at("worktrees", check_id(task_id, "task"))
+
+    def claim(self, client_request_id: str) -> str:
+        """The file that makes a client_request_id unique."""
+        return self.at("runs", ".requests", hashlib.sha256(client_request_id.encode()).hexdigest()[:40])
+
+    @property
+    def ledger(self) -> str:
+        """Receipts."""
+        return self.at("ledger")
+
+    @property
+    def index(self) -> str:
+        """The rebuildable SQLite index."""
+        return self.at("index.sqlite")
+
+
+def existing_folder(cwd: str) -> str:
+    """`cwd` resolved; InvalidRequest when it is missing, no folder, or holds a NUL."""
+    if not cwd or "\0" in cwd:
+        raise InvalidRequest(f"cwd {cwd[:80]!a} is not a path", hint="give an absolute path of an existing folder")
+    path = os.path.realpath(os.path.expanduser(cwd))
+    if not os.path.exists(path):
+        raise InvalidRequest(f"cwd {path} does not exist; nothing was created", hint="give an existing folder")
+    if not os.path.isdir(path):
+        raise InvalidRequest(f"cwd {path} is a file, a folder was expected", hint=f"cwd={os.path.dirname(path)}")
+    return path
+
+
+def find_workspace(cwd: str, env: Mapping[str, str]) -> Workspace:
+    """The workspace that `cwd` belongs to. InvalidRequest for a missing folder or a bare repository."""
+    path = existing_folder(cwd)
+    override = env.get(ROOT_VARIABLE)
+    if override:
+        root = existing_folder(override)
+        return Workspace(root, root if os.path.exists(os.path.join(root, ".git")) else None)
+    here = path
+    while True:
+        dot_git = os.path.join(here, ".git")
+        if os.path.isdir(dot_git):
+            return Workspace(here, here)
+        if os.path.isfile(dot_git):
+            root = _main_checkout(here, dot_git)
+            return Workspace(root, root)
+        if _is_bare(here):
+            raise InvalidRequest(
+                f"{here} is a bare repository: workers need a checkout", hint="cwd of a clone or worktree"
+            )
+        parent = os.path.dirname(here)
+        if parent == here:
+            return Workspace(path, None)
+        here = parent
+
+
+def _main_checkout(here: str, dot_git: str) -> str:
+    """The main checkout of a linked worktree; `here` for a submodule or a worktree of a bare repository."""
+    try:
+        with open(dot_git, encoding="utf-8", errors="replace") as file:
+            head = file.read(4096)
+        git_dir = os.path.join(here, head.partition("gitdir:")[2].strip())
+        with open(os.path.join(git_dir, "commondir"), encoding="utf-8", errors="replace") as file:
+            common = os.path.realpath(os.path.join(git_dir, file.read(4096).strip()))
+    except OSError:
+        return here
+    return os.path.dirname(common) if os.path.basename(common) == ".git" else here
+
+
+def _is_bare(path: str) -> bool:
+    return (
+        os.path.isfile(os.path.join(path, "HEAD"))
+        and os.path.isdir(os.path.join(path, "objects"))
+        and os.path.isdir(os.path.join(path, "refs"))
+        and os.path.basename(path) != ".git"
+    )
+
+
+def state_home(env: Mapping[str, str]) -> str:
+    """The per-user folder that remembers workspaces."""
+    base = env.get("XDG_STATE_HOME") or env.get("LOCALAPPDATA")
+    if not base:
+        base = os.path.join(env.get("HOME") or os.path.expanduser("~"), ".local", "state")
+    return os.path.join(base, "cc-orchestrator")
