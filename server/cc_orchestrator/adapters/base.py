@@ -78,7 +78,7 @@ class WorkerRequest:
     max_cost_usd: float | None = None
     final_only: bool = False
     partial_messages: bool = False
-    options: dict[str, Any] = field(default_factory=dict)  # adapter specific, e.g. the fake's script
+    options: dict[str, Any] = field(default_factory=dict[str, Any])  # adapter specific, e.g. the fake's script
 
 
 class Invocation(NamedTuple):

@@ -1,0 +1,264 @@
+"""fold(journal) = what is true of a run now. Pure: events in, state out; bounded in memory whatever the run does.
+
+The state is one plain dict, so that it can be saved at a journal offset and taken up again: a poll then reads the tail only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cc_orchestrator.core import events as ev
+from cc_orchestrator.core.text import cut
+
+VERSION = 1
+State = dict[str, Any]
+Data = dict[str, Any]
+
+_TEXT = 2_000
+_KEEP_TOOLS = 60
+_KEEP_FILES = 200
+_KEEP_RECENT = 10
+
+
+def new_state() -> State:
+    """The state before any event."""
+    return {
+        "v": VERSION, "seq": 0, "status": "created", "reason": None, "detail": None, "run_id": None, "task_id": None,
+        "adapter": None, "role": None, "model": None, "actual_model": None, "models": {}, "allow_write": False,
+        "parent_run_id": None, "created_at": None, "started_at": None, "finished_at": None, "last_ts": None, "acted_at": None,
+        "session_id": None, "session_totals": {}, "usage": {}, "turns": 0, "messages": 0, "last_text": "",
+        "results": 0, "result": None, "tools": {}, "tool_count": 0, "tool_errors": 0, "open_tools": {}, "recent_tools": [],
+        "files": {}, "questions": {}, "waiting": None, "retrying": None, "denied": 0, "limits": [], "masked": {},
+        "notices": [], "stderr": "", "unparsed": 0, "oversized": 0, "instructions": 0, "stopping": None, "exit": None,
+        "snapshot": None, "checkout": None, "pid": None, "pid_start": None, "containment": None, "completion": None,
+        "findings": [],
+    }  # fmt: skip
+
+
+def fold(events: Iterable[dict[str, Any]], state: State | None = None) -> State:
+    """`state` (or a new one) after `events`. Events already seen (by seq) are skipped, so overlaps are harmless."""
+    state = new_state() if state is None else state
+    for event in events:
+        apply(state, event)
+    return state
+
+
+def apply(state: State, event: dict[str, Any]) -> None:
+    """One event. Unknown types only move the clock."""
+    seq = event["seq"]
+    if seq <= state["seq"]:
+        return
+    state["seq"] = seq
+    state["last_ts"] = ts = event.get("ts")
+    handler = _HANDLERS.get(event["type"])
+    if handler is not None:
+        handler(state, event["data"], ts)
+
+
+def _acted(state: State, ts: float | None) -> None:
+    """The worker did something: it is no longer waiting for a service."""
+    state["acted_at"] = ts
+    if state["retrying"] is not None:
+        state["retrying"] = None
+        if state["status"] == "waiting" and not _open_questions(state):
+            state["status"], state["waiting"] = "running", None
+
+
+def _open_questions(state: State) -> list[str]:
+    return [key for key, question in state["questions"].items() if question.get("decision") is None]
+
+
+def _created(state: State, data: Data, ts: float | None) -> None:
+    for key in ("run_id", "task_id", "adapter", "role", "model", "allow_write", "parent_run_id"):
+        if key in data:
+            state[key] = data[key]
+    state["created_at"] = ts
+    state["status"] = "starting"
+
+
+def _started(state: State, data: Data, ts: float | None) -> None:
+    state["status"] = "running"
+    state["started_at"] = state["acted_at"] = ts
+    for key in ("pid", "pid_start", "containment"):
+        state[key] = data.get(key)
+
+
+def _session(state: State, data: Data, ts: float | None) -> None:
+    _acted(state, ts)
+    state["session_id"] = data.get("session_id") or state["session_id"]
+    if data.get("model"):
+        state["actual_model"] = data["model"]
+
+
+def _message(state: State, data: Data, ts: float | None) -> None:
+    _acted(state, ts)
+    state["messages"] += 1
+    state["last_text"] = cut(str(data.get("text", "")), _TEXT)
+
+
+def _turn(state: State, data: Data, ts: float | None) -> None:
+    _acted(state, ts)
+    state["turns"] = max(state["turns"] + 1, int(data.get("turn") or 0)) if data.get("turn") is None else int(data["turn"])
+
+
+def _retrying(state: State, data: Data, ts: float | None) -> None:
+    delay = data.get("delay_s")
+    until = ts + delay if isinstance(ts, float | int) and isinstance(delay, float | int) else None
+    state["retrying"] = {**data, "until": until}
+    if data.get("cause") == "rate_limited":
+        state["status"] = "waiting"
+        state["waiting"] = {"kind": "rate_limit", "until": until}
+
+
+def _usage(state: State, data: Data, ts: float | None) -> None:
+    _acted(state, ts)
+    usage = state["usage"]
+    for key in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_usd"):
+        if data.get(key) is not None:
+            usage[key] = data[key] if data.get("total", True) else usage.get(key, 0) + data[key]
+    if data.get("session_totals"):
+        state["session_totals"] = data["session_totals"]
+    for name, figures in (data.get("models") or {}).items():
+        if len(state["models"]) < 20:
+            state["models"][name] = figures
+    if data.get("model"):
+        state["actual_model"] = data["model"]
+
+
+def _result(state: State, data: Data, ts: float | None) -> None:
+    _acted(state, ts)
+    state["results"] += 1
+    state["result"] = {**data, "text": data.get("text", "")}
+    if data.get("text"):
+        state["last_text"] = cut(str(data["text"]), _TEXT)
+    if data.get("turns") is not None:
+        state["turns"] = data["turns"]
+
+
+def _tool_started(state: State, data: Data, ts: float | None) -> None:
+    _acted(state, ts)
+    name = str(data.get("tool", "?"))
+    state["tool_count"] += 1
+    tools = state["tools"]
+    entry = tools.get(name)
+    if entry is not None:
+        entry["count"] += 1
+        entry["last"] = state["seq"]
+    elif len(tools) < _KEEP_TOOLS:
+        tools[name] = {"count": 1, "first": state["seq"], "last": state["seq"]}
+    open_tools = state["open_tools"]
+    if len(open_tools) < _KEEP_TOOLS:
+        open_tools[str(data.get("id"))] = {"tool": name, "target": data.get("target", ""), "ts": ts}
+    recent = state["recent_tools"]
+    recent.append({"ts": ts, "tool": name, "target": data.get("target", "")})
+    del recent[:-_KEEP_RECENT]
+    if data.get("kind") == "edit":
+        for path in data.get("paths") or [data.get("target")]:
+            if path and (path in state["files"] or len(state["files"]) < _KEEP_FILES):
+                state["files"][path] = state["files"].get(path, 0) + 1
+
+
+def _tool_finished(state: State, data: Data, ts: float | None) -> None:
+    _acted(state, ts)
+    state["open_tools"].pop(str(data.get("id")), None)
+    if data.get("ok") is False:
+        state["tool_errors"] += 1
+
+
+def _decided(state: State, data: Data, ts: float | None) -> None:
+    if data.get("decision") == "deny":
+        state["denied"] += 1
+
+
+def _asked(state: State, data: Data, ts: float | None) -> None:
+    questions = state["questions"]
+    for key in [key for key, entry in questions.items() if entry.get("decision") is not None][:-20]:
+        del questions[key]
+    questions[data["question_id"]] = {**data, "decision": None}
+    state["status"] = "waiting"
+    state["waiting"] = {"kind": "question", "question_id": data["question_id"], "until": data.get("deadline")}
+
+
+def _answered(state: State, data: Data, ts: float | None) -> None:
+    question = state["questions"].get(data.get("question_id"))
+    if question is not None:
+        question.update(decision=data.get("decision"), by=data.get("by"))
+    if state["status"] == "waiting":
+        still = _open_questions(state)
+        if not still:
+            state["status"], state["waiting"] = "running", None
+        else:
+            entry = state["questions"][still[0]]
+            state["waiting"] = {"kind": "question", "question_id": still[0], "until": entry.get("deadline")}
+
+
+def _limit(state: State, data: Data, ts: float | None) -> None:
+    state["limits"] = [*state["limits"], data][-10:]
+
+
+def _masked(state: State, data: Data, ts: float | None) -> None:
+    masked = state["masked"]
+    kind = str(data.get("kind", "?"))
+    masked[kind] = masked.get(kind, 0) + int(data.get("count", 1))
+
+
+def _stderr(state: State, data: Data, ts: float | None) -> None:
+    state["stderr"] = (state["stderr"] + str(data.get("text", "")) + "\n")[-1_500:]
+
+
+def _unparsed(state: State, data: Data, ts: float | None) -> None:
+    state["unparsed"] += 1
+
+
+def _oversized(state: State, data: Data, ts: float | None) -> None:
+    state["oversized"] += 1
+
+
+def _notice(state: State, data: Data, ts: float | None) -> None:
+    state["notices"] = [*state["notices"], data][-10:]
+
+
+def _instructed(state: State, data: Data, ts: float | None) -> None:
+    state["instructions"] += 1
+
+
+def _stopping(state: State, data: Data, ts: float | None) -> None:
+    if state["status"] not in ("finishing",) and data.get("step") != "conclude":
+        state["status"] = "finishing"
+    state["stopping"] = data
+
+
+def _exited(state: State, data: Data, ts: float | None) -> None:
+    state["exit"] = data
+    state["status"] = "finishing"
+    state["open_tools"] = {}
+
+
+def _snapshot(state: State, data: Data, ts: float | None) -> None:
+    state["snapshot"] = data
+
+
+def _finished(state: State, data: Data, ts: float | None) -> None:
+    state["status"] = data.get("status", "failed")
+    state["reason"] = data.get("reason")
+    state["detail"] = data.get("detail")
+    state["finished_at"] = ts
+    state["open_tools"], state["waiting"], state["retrying"] = {}, None, None
+    for key in ("completion", "checkout", "findings"):
+        if data.get(key) is not None:
+            state[key] = data[key]
+    for entry in state["questions"].values():
+        if entry.get("decision") is None:
+            entry.update(decision="deny", by="end of run")
+
+
+_HANDLERS: dict[str, Callable[[State, Data, float | None], None]] = {
+    ev.RUN_CREATED: _created, ev.RUN_STARTED: _started, ev.RUN_SESSION: _session, ev.RUN_MESSAGE: _message,
+    ev.RUN_TURN: _turn, ev.RUN_RETRYING: _retrying, ev.RUN_USAGE: _usage, ev.RUN_RESULT: _result,
+    ev.TOOL_STARTED: _tool_started, ev.TOOL_FINISHED: _tool_finished, ev.POLICY_DECIDED: _decided,
+    ev.QUESTION_ASKED: _asked, ev.QUESTION_ANSWERED: _answered, ev.RUN_LIMIT: _limit, ev.ARTIFACT_MASKED: _masked,
+    ev.SYSTEM_STDERR: _stderr, ev.SYSTEM_UNPARSED: _unparsed, ev.SYSTEM_OVERSIZED: _oversized, ev.SYSTEM_NOTICE: _notice,
+    ev.RUN_INSTRUCTED: _instructed, ev.RUN_STOPPING: _stopping, ev.RUN_EXITED: _exited, ev.RUN_SNAPSHOT: _snapshot,
+    ev.RUN_FINISHED: _finished, ev.RUN_LOST: _finished,
+}  # fmt: skip

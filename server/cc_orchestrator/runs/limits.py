@@ -1,0 +1,85 @@
+"""When a budget is used up: pure. Measures and time come in, breaches go out; nothing is remembered here but what was said."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from cc_orchestrator.runs.spec import Limits
+
+#: Share of a limit at which it is announced.
+SOFT = 0.8
+#: Seconds kept back from the wall clock for a conclusion, at most; and as a share of the limit.
+RESERVE_SECONDS, RESERVE_SHARE = 20.0, 0.1
+
+
+class Measures(NamedTuple):
+    """What was used so far. `idle` and `elapsed` are monotonic seconds; waiting for an answer does not count as idle."""
+
+    elapsed: float
+    idle: float
+    output_bytes: int
+    events_bytes: int
+    turns: int
+    tokens: int | None
+    cost_usd: float | None
+
+
+class Breach(NamedTuple):
+    """One limit: `level` soft announces, conclude asks the worker to end, hard ends it. `reason` is a key of REASONS."""
+
+    limit: str
+    reason: str
+    level: str
+    measured: float
+    allowed: float
+
+
+def check_limits(limits: Limits, now: Measures) -> list[Breach]:
+    """All limits that are near or used up, hardest first."""
+    found: list[Breach] = []
+    reserve = min(RESERVE_SECONDS, limits.timeout_seconds * RESERVE_SHARE)
+    if now.elapsed >= limits.timeout_seconds:
+        found.append(Breach("timeout_seconds", "timeout", "hard", now.elapsed, limits.timeout_seconds))
+    elif now.elapsed >= limits.timeout_seconds - reserve:
+        found.append(Breach("timeout_seconds", "timeout", "conclude", now.elapsed, limits.timeout_seconds))
+    if limits.silence_seconds is not None and now.idle >= limits.silence_seconds:
+        found.append(Breach("silence_seconds", "silence", "hard", now.idle, limits.silence_seconds))
+    found += _bytes(limits, now)
+    for name, reason, allowed, used in (
+        ("max_turns", "max_turns", limits.max_turns, now.turns),
+        ("max_tokens", "max_tokens", limits.max_tokens, now.tokens),
+        ("max_cost_usd", "max_cost", limits.max_cost_usd, now.cost_usd),
+    ):
+        if allowed is None or used is None:
+            continue
+        # A turn is counted when it begins: the last allowed one may be finished.
+        over = used > allowed if name == "max_turns" else used >= allowed
+        if over:
+            found.append(Breach(name, reason, "conclude", used, allowed))
+        elif used >= allowed * SOFT:
+            found.append(Breach(name, reason, "soft", used, allowed))
+    found.sort(key=lambda breach: ("hard", "conclude", "soft").index(breach.level))
+    return found
+
+
+def _bytes(limits: Limits, now: Measures) -> list[Breach]:
+    found: list[Breach] = []
+    hard = "hard" if limits.output_budget_policy == "stop" else "truncate"
+    if limits.max_output_bytes is not None and now.output_bytes > limits.max_output_bytes:
+        found.append(Breach("max_output_bytes", "output_bytes", hard, now.output_bytes, limits.max_output_bytes))
+    if limits.max_events_bytes is not None and now.events_bytes > limits.max_events_bytes:
+        found.append(Breach("max_events_bytes", "events_bytes", hard, now.events_bytes, limits.max_events_bytes))
+    if limits.soft_output_bytes is not None and now.output_bytes > limits.soft_output_bytes:
+        level = "hard" if limits.kill_on_excessive_output else "soft"
+        found.append(Breach("soft_output_bytes", "output_bytes", level, now.output_bytes, limits.soft_output_bytes))
+    return [breach for breach in found if breach.level != "truncate"]
+
+
+def used_tokens(usage: dict[str, Any]) -> int | None:
+    """Tokens that were paid for: input, output and cache writes and reads; None when nothing is known."""
+    known = [
+        usage[key]
+        for key in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+        if usage.get(key) is not None
+    ]
+    return int(sum(known)) if known else None

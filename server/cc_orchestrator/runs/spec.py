@@ -1,0 +1,114 @@
+"""What one run is to do: frozen before anything starts, written once to `spec.json`, read by everybody.
+
+Holds no secret: the prompt is kept masked beside it, with the digest of the text that was really sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, cast
+
+from cc_orchestrator.core.errors import Corrupt
+from cc_orchestrator.store.atomic import read_json
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Budgets of one run. None means no limit. Bytes are of masked worker output that says something (text deltas do not count)."""
+
+    timeout_seconds: float = 1800.0
+    silence_seconds: float | None = 600.0
+    question_seconds: float = 300.0
+    max_output_bytes: int | None = 20_000_000
+    soft_output_bytes: int | None = 5_000_000
+    max_events_bytes: int | None = 10_000_000
+    output_budget_policy: Literal["stop", "truncate"] = "stop"
+    kill_on_excessive_output: bool = False
+    final_only: bool = False
+    final_max_chars: int = 20_000
+    max_turns: int | None = None
+    max_tokens: int | None = None
+    max_cost_usd: float | None = None
+    grace_seconds: float = 2.0
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a write run may write: globs relative to the repository's root; `deny` wins; no `allow` means all of the tree."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    max_diff_lines: int | None = None
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run. Paths are absolute; times are epoch seconds."""
+
+    run_id: str
+    task_id: str
+    created_at: float
+    workspace_root: str
+    repository: str | None
+    cwd: str
+    adapter: str
+    executable: str
+    role: str
+    allow_write: bool
+    prompt_sha256: str
+    prompt_bytes: int
+    task: str                               # masked and cut: what a person reads in lists
+    profile: str | None = None
+    model: str | None = None
+    base: str | None = None                 # commit that the worktree starts from
+    branch: str | None = None
+    worktree: str | None = None
+    subfolder: str = ""                     # cwd relative to the repository's root
+    resume_session: str | None = None
+    fork: bool = False
+    parent_run_id: str | None = None
+    baseline: dict[str, float] = field(default_factory=dict[str, float])
+    partial_messages: bool = False
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    route: dict[str, Any] = field(default_factory=dict[str, Any])
+    declared: tuple[str, ...] = ()          # what the adapter cannot promise for this run
+    client_request_id: str | None = None
+    actor: str = "controller"
+    channel: str = "cli"
+    limits: Limits = field(default_factory=Limits)
+    scope: Scope = field(default_factory=Scope)
+    version: int = VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def _known(kind: type, raw: dict[str, Any]) -> dict[str, Any]:
+    names = {entry.name for entry in fields(kind)}
+    return {key: value for key, value in raw.items() if key in names}
+
+
+def from_json(raw: dict[str, Any]) -> RunSpec:
+    """From `to_json`; unknown fields of a newer version are ignored. Raises TypeError when something needed is missing."""
+    values = _known(RunSpec, raw)
+    scope = _known(Scope, cast("dict[str, Any]", values.get("scope") or {}))
+    for key in ("allow", "deny"):
+        scope[key] = tuple(scope.get(key) or ())
+    values["scope"] = Scope(**scope)
+    values["limits"] = Limits(**_known(Limits, cast("dict[str, Any]", values.get("limits") or {})))
+    values["declared"] = tuple(values.get("declared") or ())
+    return RunSpec(**values)
+
+
+def read_spec(path: str) -> RunSpec:
+    """The spec in a file; Corrupt when it is missing or is no spec."""
+    raw = read_json(path)
+    if raw is None:
+        raise Corrupt(f"{path} is missing", hint="cc_recover closes runs that cannot be read")
+    try:
+        return from_json(raw)
+    except (TypeError, AttributeError) as error:
+        raise Corrupt(f"{path} is no run spec: {error}", hint="cc_recover closes runs that cannot be read") from error
