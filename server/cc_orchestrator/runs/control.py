@@ -20,7 +20,8 @@ def append_control(run: RunDir, kind: str, clock: Clock, **data: Any) -> str:
         fd = os.open(run.control, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
         try:
             before = os.read(fd, os.fstat(fd).st_size)
-            control_id = f"c{before.count(b'\n') + 1}"
+            number = before.count(b"\n") + 1
+            control_id = f"c{number}"
             record = {"id": control_id, "ts": round(clock.now(), 3), "kind": kind, **data}
             line = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
             # A torn line of a writer that died is closed off first.

@@ -19,6 +19,7 @@ _TEXT = 2_000
 _KEEP_TOOLS = 60
 _KEEP_FILES = 200
 _KEEP_RECENT = 10
+_KEEP_TIMELINE = 100
 
 
 def new_state() -> State:
@@ -28,7 +29,7 @@ def new_state() -> State:
         "adapter": None, "role": None, "model": None, "actual_model": None, "models": {}, "allow_write": False,
         "parent_run_id": None, "created_at": None, "started_at": None, "finished_at": None, "last_ts": None, "acted_at": None,
         "session_id": None, "session_totals": {}, "usage": {}, "turns": 0, "messages": 0, "last_text": "",
-        "results": 0, "result": None, "tools": {}, "tool_count": 0, "tool_errors": 0, "open_tools": {}, "recent_tools": [],
+        "results": 0, "result": None, "tools": {}, "tool_count": 0, "tool_errors": 0, "open_tools": {}, "recent_tools": [], "timeline": [],
         "files": {}, "questions": {}, "waiting": None, "retrying": None, "denied": 0, "limits": [], "masked": {},
         "notices": [], "stderr": "", "unparsed": 0, "oversized": 0, "instructions": 0, "stopping": None, "exit": None,
         "snapshot": None, "checkout": None, "pid": None, "pid_start": None, "containment": None, "completion": None,
@@ -99,7 +100,7 @@ def _message(state: State, data: Data, ts: float | None) -> None:
 
 def _turn(state: State, data: Data, ts: float | None) -> None:
     _acted(state, ts)
-    state["turns"] = max(state["turns"] + 1, int(data.get("turn") or 0)) if data.get("turn") is None else int(data["turn"])
+    state["turns"] = int(data["turn"]) if data.get("turn") is not None else state["turns"] + 1
 
 
 def _retrying(state: State, data: Data, ts: float | None) -> None:
@@ -114,7 +115,14 @@ def _retrying(state: State, data: Data, ts: float | None) -> None:
 def _usage(state: State, data: Data, ts: float | None) -> None:
     _acted(state, ts)
     usage = state["usage"]
-    for key in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_usd"):
+    for key in (
+        "input_tokens",
+        "output_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "reasoning_tokens",
+        "cost_usd",
+    ):
         if data.get(key) is not None:
             usage[key] = data[key] if data.get("total", True) else usage.get(key, 0) + data[key]
     if data.get("session_totals"):
@@ -150,6 +158,7 @@ def _tool_started(state: State, data: Data, ts: float | None) -> None:
     open_tools = state["open_tools"]
     if len(open_tools) < _KEEP_TOOLS:
         open_tools[str(data.get("id"))] = {"tool": name, "target": data.get("target", ""), "ts": ts}
+    _extend_timeline(state["timeline"], ts, name, str(data.get("target", "")))
     recent = state["recent_tools"]
     recent.append({"ts": ts, "tool": name, "target": data.get("target", "")})
     del recent[:-_KEEP_RECENT]
@@ -157,6 +166,16 @@ def _tool_started(state: State, data: Data, ts: float | None) -> None:
         for path in data.get("paths") or [data.get("target")]:
             if path and (path in state["files"] or len(state["files"]) < _KEEP_FILES):
                 state["files"][path] = state["files"].get(path, 0) + 1
+
+
+def _extend_timeline(timeline: list[list[Any]], ts: float | None, tool: str, target: str) -> None:
+    """Rows `[first ts, last ts, tool, count, last target]`; the same tool again extends the last row."""
+    if timeline and timeline[-1][2] == tool:
+        row = timeline[-1]
+        row[1], row[3], row[4] = ts, row[3] + 1, target
+        return
+    timeline.append([ts, ts, tool, 1, target])
+    del timeline[:-_KEEP_TIMELINE]
 
 
 def _tool_finished(state: State, data: Data, ts: float | None) -> None:

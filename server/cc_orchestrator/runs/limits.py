@@ -25,7 +25,9 @@ class Measures(NamedTuple):
 
 
 class Breach(NamedTuple):
-    """One limit: `level` soft announces, conclude asks the worker to end, hard ends it. `reason` is a key of REASONS."""
+    """One limit that is near or used up. `reason` is a key of REASONS. `level`: soft announces, conclude asks the worker to end, truncate stops keeping, hard
+    ends the run.
+    """
 
     limit: str
     reason: str
@@ -58,7 +60,7 @@ def check_limits(limits: Limits, now: Measures) -> list[Breach]:
             found.append(Breach(name, reason, "conclude", used, allowed))
         elif used >= allowed * SOFT:
             found.append(Breach(name, reason, "soft", used, allowed))
-    found.sort(key=lambda breach: ("hard", "conclude", "soft").index(breach.level))
+    found.sort(key=lambda breach: ("hard", "truncate", "conclude", "soft").index(breach.level))
     return found
 
 
@@ -72,7 +74,7 @@ def _bytes(limits: Limits, now: Measures) -> list[Breach]:
     if limits.soft_output_bytes is not None and now.output_bytes > limits.soft_output_bytes:
         level = "hard" if limits.kill_on_excessive_output else "soft"
         found.append(Breach("soft_output_bytes", "output_bytes", level, now.output_bytes, limits.soft_output_bytes))
-    return [breach for breach in found if breach.level != "truncate"]
+    return found
 
 
 def used_tokens(usage: dict[str, Any]) -> int | None:

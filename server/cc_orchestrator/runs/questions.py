@@ -61,8 +61,16 @@ class Questions:
         pending = self.pending.pop(question_id, None)
         if pending is None:
             return None
-        answer = Answer("allow" if decision == "allow" else "deny", text or ("" if decision == "allow" else _DENIED), text, choices or {})
-        fact = Fact(ev.QUESTION_ANSWERED, {"question_id": question_id, "decision": answer.decision, "by": by, "text": cut(text, 500)})
+        answer = Answer(
+            "allow" if decision == "allow" else "deny",
+            text or ("" if decision == "allow" else _DENIED),
+            text,
+            choices or {},
+        )
+        fact = Fact(
+            ev.QUESTION_ANSWERED,
+            {"question_id": question_id, "decision": answer.decision, "by": by, "text": cut(text, 500)},
+        )
         return Reply(pending.ask.key, answer, [fact])
 
     def expire(self, mono: float) -> list[Reply]:

@@ -22,7 +22,9 @@ from cc_orchestrator.store.rundir import RunDir
 BALLAST_BYTES = 65_536
 _CACHE_SECONDS = 1.0
 #: What a run that wants only its final answer does not record.
-_CHATTER = frozenset({ev.RUN_MESSAGE, ev.RUN_TURN, ev.TOOL_STARTED, ev.TOOL_FINISHED, ev.SYSTEM_STDERR, ev.SYSTEM_UNPARSED})
+_CHATTER = frozenset(
+    {ev.RUN_MESSAGE, ev.RUN_TURN, ev.TOOL_STARTED, ev.TOOL_FINISHED, ev.SYSTEM_STDERR, ev.SYSTEM_UNPARSED}
+)
 #: What is recorded even when the journal is over its budget and truncating.
 _ESSENTIAL = frozenset(
     {ev.RUN_STARTED, ev.RUN_SESSION, ev.RUN_RESULT, ev.RUN_USAGE, ev.RUN_LIMIT, ev.RUN_STOPPING, ev.RUN_EXITED,
@@ -37,7 +39,13 @@ class Recorder:
     """The run's only writer. `ring` wakes waiters; `artifacts` writes the controller's files from the state."""
 
     def __init__(
-        self, run: RunDir, clock: Clock, *, final_only: bool, ring: Callable[[], None], artifacts: Callable[[State], None]
+        self,
+        run: RunDir,
+        clock: Clock,
+        *,
+        final_only: bool,
+        ring: Callable[[], None],
+        artifacts: Callable[[State], None],
     ) -> None:
         self._run = run
         self._clock = clock
@@ -134,5 +142,3 @@ def release_ballast(run: RunDir) -> None:
         os.unlink(run.at(".ballast"))
     except OSError:
         pass
-
-

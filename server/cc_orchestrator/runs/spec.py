@@ -59,13 +59,13 @@ class RunSpec:
     allow_write: bool
     prompt_sha256: str
     prompt_bytes: int
-    task: str                               # masked and cut: what a person reads in lists
+    task: str  # masked and cut: what a person reads in lists
     profile: str | None = None
     model: str | None = None
-    base: str | None = None                 # commit that the worktree starts from
+    base: str | None = None  # commit that the worktree starts from
     branch: str | None = None
     worktree: str | None = None
-    subfolder: str = ""                     # cwd relative to the repository's root
+    subfolder: str = ""  # cwd relative to the repository's root
     resume_session: str | None = None
     fork: bool = False
     parent_run_id: str | None = None
@@ -73,7 +73,7 @@ class RunSpec:
     partial_messages: bool = False
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     route: dict[str, Any] = field(default_factory=dict[str, Any])
-    declared: tuple[str, ...] = ()          # what the adapter cannot promise for this run
+    declared: tuple[str, ...] = ()  # what the adapter cannot promise for this run
     client_request_id: str | None = None
     actor: str = "controller"
     channel: str = "cli"

@@ -1,0 +1,135 @@
+"""The end of a run, told once: result, final event, caches, index, receipt. Every step may fail without taking the next with it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from cc_orchestrator.adapters.base import Ending
+from cc_orchestrator.core import events as ev
+from cc_orchestrator.core.clock import Clock
+from cc_orchestrator.core.errors import CcError
+from cc_orchestrator.core.events import Fact
+from cc_orchestrator.core.text import cut, line
+from cc_orchestrator.runs.outcome import Outcome, Stop, decide_outcome
+from cc_orchestrator.runs.recorder import Recorder, release_ballast
+from cc_orchestrator.runs.risk import find_flags
+from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.runs.tree import Place, TreeError, compare_fence, take_result
+from cc_orchestrator.store import index, ledger
+from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.store.rundir import RunDir
+
+State = dict[str, Any]
+
+
+def close_run(
+    run: RunDir, spec: RunSpec, recorder: Recorder, clock: Clock, *, stop: Stop | None, place: Place | None = None,
+    ending: Ending | None = None, exited: dict[str, Any] | None = None, commits: bool = True,
+) -> None:  # fmt: skip
+    """Record the end. `ending` and `exited` are None when no worker ever ran."""
+    if ending is None:
+        ending = Ending(stop.reason if stop is not None else "internal", "", stop.detail if stop is not None else "")
+    if exited is not None:
+        recorder.record([Fact(ev.RUN_EXITED, exited)])
+    outcome = decide_outcome(ending, stop)
+    snapshot: dict[str, Any] | None = None
+    if spec.allow_write and spec.worktree is not None and place is not None:
+        try:
+            snapshot = take_result(spec, commits=commits)
+            recorder.record([Fact(ev.RUN_SNAPSHOT, snapshot)])
+        except TreeError as error:
+            recorder.record([Fact(ev.SYSTEM_NOTICE, {"code": "no_result", "text": line(str(error), 300)})])
+    data = _final(run, spec, recorder.state, outcome, ending, snapshot, exited)
+    if place is not None:
+        data["checkout"] = compare_fence(spec, place.fence)
+    recorder.record_end([Fact(ev.RUN_FINISHED, {key: value for key, value in data.items() if value is not None})])
+    release_ballast(run)
+    recorder.refresh(force=True)
+    settle(run, spec, recorder.state, clock)
+
+
+def _final(
+    run: RunDir, spec: RunSpec, state: State, outcome: Outcome, ending: Ending, snapshot: dict[str, Any] | None,
+    exited: dict[str, Any] | None,
+) -> dict[str, Any]:  # fmt: skip
+    claimed: dict[str, Any] = {"text": cut(ending.text, min(spec.limits.final_max_chars * 4, 80_000))}
+    outbox = list_outbox(run.outbox)
+    if outbox:
+        claimed["outbox"] = outbox
+    observed: dict[str, Any] = {
+        "results": state["results"],
+        "tool_calls": state["tool_count"],
+        "denied": state["denied"],
+    }
+    if snapshot is not None:
+        observed.update(
+            {key: snapshot[key] for key in ("file_count", "added", "deleted", "committed", "uncommitted", "commit")}
+        )
+    return {
+        "status": outcome.status, "reason": outcome.reason, "detail": cut(outcome.detail, 500) or None,
+        "exit": (exited or {}).get("exit"), "signal": (exited or {}).get("signal"),
+        "usage": state["usage"], "declared_model": state["model"], "actual_model": state["actual_model"],
+        "completion": {"claimed": claimed, "observed": observed},
+    }  # fmt: skip
+
+
+def list_outbox(path: str) -> list[dict[str, Any]]:
+    """`{name, bytes}` of up to 50 regular files in the outbox; links are named as links and never followed."""
+    found: list[dict[str, Any]] = []
+    try:
+        with os.scandir(path) as entries:
+            for entry in sorted(entries, key=lambda item: item.name)[:50]:
+                if entry.is_symlink():
+                    found.append({"name": line(entry.name, 200), "link": True})
+                elif entry.is_file(follow_symlinks=False):
+                    found.append({"name": line(entry.name, 200), "bytes": entry.stat(follow_symlinks=False).st_size})
+    except OSError:
+        pass
+    return found
+
+
+def settle(run: RunDir, spec: RunSpec, state: State, clock: Clock) -> None:
+    """Index row and receipt of an ended run. What fails here is made good by the next sweep."""
+    workspace = Workspace(spec.workspace_root, spec.repository)
+    try:
+        index.put(workspace.index, [index_row(spec, state)])
+    except OSError:
+        pass
+    try:
+        ledger.append(workspace.ledger, receipt(spec, state, clock))
+    except (OSError, CcError):
+        pass
+
+
+def index_row(spec: RunSpec, state: State) -> dict[str, Any]:
+    """The index's view of a run."""
+    usage = state["usage"]
+    return {
+        "run_id": spec.run_id, "task_id": spec.task_id, "status": state["status"], "reason": state["reason"],
+        "adapter": spec.adapter, "role": spec.role, "model": spec.model, "actual_model": state["actual_model"],
+        "allow_write": int(spec.allow_write), "created_at": spec.created_at, "finished_at": state["finished_at"],
+        "input_tokens": usage.get("input_tokens"), "output_tokens": usage.get("output_tokens"),
+        "cost_usd": usage.get("cost_usd"), "parent_run_id": spec.parent_run_id,
+    }  # fmt: skip
+
+
+def receipt(spec: RunSpec, state: State, clock: Clock) -> dict[str, Any]:
+    """The fact of a finished run: what was observed stands apart from what the worker claimed."""
+    completion = state["completion"] or {}
+    snapshot = state["snapshot"] or {}
+    observed = {
+        "status": state["status"], "reason": state["reason"], "adapter": spec.adapter, "declared_model": state["model"],
+        "actual_model": state["actual_model"] or "unknown", "usage": state["usage"] or "unknown",
+        "result": snapshot.get("commit"), "tree": snapshot.get("tree"), "base": snapshot.get("base"),
+        "files": snapshot.get("file_count"), "exit": state["exit"], "masked": state["masked"],
+        "blocking_flags": [flag.code for flag in find_flags(state, clock.now()) if flag.blocking],
+        "prompt_sha256": spec.prompt_sha256,
+    }  # fmt: skip
+    claimed = completion.get("claimed") or {}
+    return {
+        "kind": "run", "ts": clock.now(), "subject": {"run_id": spec.run_id, "task_id": spec.task_id},
+        "actor": spec.actor, "channel": spec.channel,
+        "observed": {key: value for key, value in observed.items() if value is not None},
+        "claimed": {"text": cut(str(claimed.get("text", "")), 400), "outbox": claimed.get("outbox") or []},
+    }  # fmt: skip

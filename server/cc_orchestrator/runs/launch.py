@@ -1,0 +1,336 @@
+"""From a request to a running supervisor: spec, folder, lock, bell, detach, and a bounded wait for the first sign of life.
+
+The folder becomes visible only when it is complete and its lock is held; the lock and the bell travel to the supervisor.
+The same `client_request_id` gives the same run, however often and from however many doors it comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import select
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
+
+from cc_orchestrator.adapters.base import Adapter, WorkerRequest
+from cc_orchestrator.adapters.catalog import adapter as find_adapter
+from cc_orchestrator.core import events as ev
+from cc_orchestrator.core.clock import Clock
+from cc_orchestrator.core.errors import CcError, InvalidRequest, Unavailable
+from cc_orchestrator.core.events import Fact
+from cc_orchestrator.core.ids import new_id
+from cc_orchestrator.core.redact import mask
+from cc_orchestrator.core.text import cut
+from cc_orchestrator.host import bell as bells
+from cc_orchestrator.host.detach import detach_light
+from cc_orchestrator.runs.closing import index_row
+from cc_orchestrator.runs.fold import State, fold
+from cc_orchestrator.runs.prompt import render_prompt
+from cc_orchestrator.runs.reading import read_run
+from cc_orchestrator.runs.recorder import write_ballast
+from cc_orchestrator.runs.requests import claim_request
+from cc_orchestrator.runs.spec import Limits, RunSpec, Scope, read_spec
+from cc_orchestrator.runs.tree import head_commit
+from cc_orchestrator.store import atomic, index, lock
+from cc_orchestrator.store.journal import Journal
+from cc_orchestrator.store.paths import Workspace, existing_folder
+from cc_orchestrator.store.rundir import RunDir, hidden_folder, reveal
+
+#: How long an answer waits for `run.started`. A checkout that takes longer is made while the caller goes on.
+START_SECONDS = 0.6
+START_SECONDS_WRITE = 0.2
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What a follow-up run takes over from the one that it continues."""
+
+    parent_run_id: str
+    session_id: str
+    baseline: dict[str, float]
+    worktree: str | None
+    branch: str | None
+    base: str | None
+    fork: bool = False
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """One run as a caller asks for it; everything is checked before anything is made."""
+
+    task: str
+    task_id: str
+    cwd: str
+    adapter: str = "claude"
+    role: str = "implementation"
+    profile: str | None = None
+    model: str | None = None
+    context: str = ""
+    allow_write: bool = False
+    scope: Scope = field(default_factory=Scope)
+    limits: Limits = field(default_factory=Limits)
+    partial_messages: bool = False
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    client_request_id: str | None = None
+    continues: Continuation | None = None
+    actor: str = "controller"
+    channel: str = "cli"
+
+
+class Launched(NamedTuple):
+    """The run, its state at the moment of the answer, and whether this call made it."""
+
+    spec: RunSpec
+    state: State
+    created: bool
+
+
+def launch(workspace: Workspace, request: LaunchRequest, env: Mapping[str, str], clock: Clock) -> Launched:
+    """Start one run. Raises InvalidRequest, Conflict, Unavailable, Busy; then nothing was started."""
+    adapter = find_adapter(request.adapter)
+    with claim_request(workspace, request.client_request_id, _digest(request)) as claim:
+        if claim.run_id is not None:
+            return _existing(workspace, claim.run_id)
+        spec, prompt = _spec(workspace, request, adapter, env, clock)
+        claim.settle(spec.run_id)
+        try:
+            run = _make_folder(workspace, spec, prompt, adapter, clock)
+        except BaseException:
+            claim.withdraw()
+            raise
+    _start(workspace, run, spec, prompt, clock)
+    limit = START_SECONDS_WRITE if spec.allow_write else START_SECONDS
+    return Launched(spec, _first_sign(run.run, clock, limit), True)
+
+
+def _digest(request: LaunchRequest) -> str:
+    """What makes two requests the same: everything but the task id, which is made on the spot."""
+    plain = asdict(replace(request, task_id="", channel="", actor=""))
+    return hashlib.sha256(repr(sorted(plain.items())).encode()).hexdigest()
+
+
+def _existing(workspace: Workspace, run_id: str) -> Launched:
+    run = RunDir(workspace.existing_run(run_id))
+    return Launched(read_spec(run.spec), read_run(run).state, False)
+
+
+# ---------------------------------------------------------------- what it will be
+
+
+def _spec(
+    workspace: Workspace, request: LaunchRequest, adapter: Adapter, env: Mapping[str, str], clock: Clock
+) -> tuple[RunSpec, str]:
+    cwd = existing_folder(request.cwd)
+    executable = find_executable(adapter, env)
+    now = clock.now()
+    run_id = new_id("run", now=now)
+    folder = workspace.run(run_id)
+    prompt = render_prompt(
+        request.task, context=request.context, role=request.role, allow_write=request.allow_write, scope=request.scope,
+        outbox=os.path.join(folder, "outbox"),
+    )  # fmt: skip
+    place = _place(workspace, request, cwd)
+    spec = RunSpec(
+        run_id=run_id, task_id=request.task_id, created_at=now, workspace_root=workspace.root, repository=workspace.repository,
+        cwd=cwd, adapter=adapter.name, executable=executable, role=request.role, allow_write=request.allow_write,
+        prompt_sha256=hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest(), prompt_bytes=len(prompt.encode("utf-8", "replace")),
+        task=cut(masked_text(request.task), 2_000), profile=request.profile, model=request.model,
+        partial_messages=request.partial_messages, options=request.options, client_request_id=request.client_request_id,
+        actor=request.actor, channel=request.channel, limits=request.limits, scope=request.scope, **place,
+    )  # fmt: skip
+    probe = WorkerRequest(
+        run_id=run_id, prompt=prompt, cwd=spec.cwd, allow_write=spec.allow_write, executable=executable, env={}, run_dir=folder,
+        outbox=os.path.join(folder, "outbox"), model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
+        max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
+        final_only=spec.limits.final_only, partial_messages=spec.partial_messages, options=spec.options,
+    )  # fmt: skip
+    problems = adapter.check(probe)
+    if problems:
+        raise InvalidRequest(
+            f"{adapter.name} cannot do this: " + "; ".join(problems), hint="change the named parameters"
+        )
+    return replace(spec, declared=tuple(adapter.declare(probe))), prompt
+
+
+def _place(workspace: Workspace, request: LaunchRequest, cwd: str) -> dict[str, Any]:
+    """Worktree, branch and base of a write run; what a follow-up takes over."""
+    out: dict[str, Any] = {}
+    follow = request.continues
+    if follow is not None:
+        out = {
+            "parent_run_id": follow.parent_run_id, "resume_session": follow.session_id, "fork": follow.fork,
+            "baseline": follow.baseline,
+        }  # fmt: skip
+    if not request.allow_write:
+        return out
+    if workspace.repository is None:
+        raise InvalidRequest(
+            f"{workspace.root} is not a git repository: a run that writes needs one, because its result is a commit",
+            hint="git init and commit, or start it read-only (allow_write=false)",
+        )
+    base = follow.base if follow is not None and follow.base else head_commit(workspace.repository)
+    if base is None:
+        raise InvalidRequest(
+            f"{workspace.repository} has no commit yet: a worktree needs one to start from", hint="make a first commit"
+        )
+    out["base"] = base
+    out["worktree"] = (follow.worktree if follow is not None else None) or workspace.worktree(request.task_id)
+    out["branch"] = (follow.branch if follow is not None else None) or f"cc/{request.task_id}"
+    subfolder = os.path.relpath(cwd, workspace.repository)
+    inside = subfolder != "." and not subfolder.startswith("..") and not subfolder.startswith(".agent-workspace")
+    out["subfolder"] = subfolder if inside else ""
+    return out
+
+
+def masked_text(text: str) -> str:
+    """`text` with secrets masked, for files and lists."""
+    return mask(text.encode("utf-8", "replace"))[0].decode("utf-8", "replace")
+
+
+def find_executable(adapter: Adapter, env: Mapping[str, str]) -> str:
+    """The CLI's absolute path; Unavailable when it is not installed."""
+    if not adapter.executables:
+        return sys.executable
+    wanted = env.get(adapter.executable_env) if adapter.executable_env else None
+    for name in (wanted,) if wanted else adapter.executables:
+        found = shutil.which(name, path=env.get("PATH"))
+        if found:
+            return os.path.abspath(found)
+    looked = f"{adapter.executable_env}={wanted}" if wanted else f"{', '.join(adapter.executables)} on PATH"
+    raise Unavailable(
+        f"the CLI of adapter {adapter.name} is not installed: looked for {looked}", hint="cc_doctor; or another adapter"
+    )
+
+
+# ---------------------------------------------------------------- making it
+
+
+class _Made(NamedTuple):
+    run: RunDir
+    lock_fd: int
+    bell: bells.Bell | None
+
+
+def _make_folder(workspace: Workspace, spec: RunSpec, prompt: str, adapter: Adapter, clock: Clock) -> _Made:
+    hidden = hidden_folder(workspace.runs, spec.run_id)
+    lock_fd = None
+    bell = None
+    try:
+        lock_fd = lock.take(hidden.lock)
+        assert lock_fd is not None, "nobody knows this folder yet"
+        atomic.write_json(hidden.spec, spec.to_json())
+        atomic.write_text(hidden.at("prompt.md"), masked_text(prompt))
+        write_ballast(hidden.path)
+        bell = _make_bell(hidden, spec.run_id)
+        journal = Journal(hidden.journal, spec.run_id, clock)
+        try:
+            journal.append([_created(spec)], correlation_id=spec.task_id, actor=spec.actor)
+            journal.sync()
+        finally:
+            journal.close()
+        run = reveal(hidden, workspace.runs, spec.run_id)
+    except BaseException:
+        if lock_fd is not None:
+            os.close(lock_fd)
+        if bell is not None:
+            bell.close()
+        shutil.rmtree(hidden.path, ignore_errors=True)
+        raise
+    if sys.platform == "win32":
+        # A lock is not handed over there: the supervisor takes it itself.
+        os.close(lock_fd)
+        lock_fd = -1
+    return _Made(run, lock_fd, bell)
+
+
+def _make_bell(hidden: RunDir, run_id: str) -> bells.Bell | None:
+    try:
+        bell = bells.Bell.create(run_id)
+    except OSError:
+        # Without sockets (Windows, a read-only runtime folder) waiters fall back to looking once a tick.
+        return None
+    atomic.write_text(hidden.bell, bell.path)
+    return bell
+
+
+def _created(spec: RunSpec) -> Fact:
+    data = {
+        "run_id": spec.run_id, "task_id": spec.task_id, "adapter": spec.adapter, "role": spec.role, "model": spec.model,
+        "allow_write": spec.allow_write, "cwd": spec.cwd, "prompt_sha256": spec.prompt_sha256, "parent_run_id": spec.parent_run_id,
+        "channel": spec.channel,
+    }  # fmt: skip
+    return Fact(ev.RUN_CREATED, {key: value for key, value in data.items() if value is not None})
+
+
+def _start(workspace: Workspace, made: _Made, spec: RunSpec, prompt: str, clock: Clock) -> None:
+    run = made.run
+    try:
+        index.put(workspace.index, [index_row(spec, {**fold(()), "status": "starting"})])
+    except OSError:
+        pass
+    bell_fd = made.bell.fileno() if made.bell is not None else -1
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(prompt.encode("utf-8", "replace"))
+            file.flush()
+            file.seek(0)
+            detach_light(
+                "cc_orchestrator.runs.supervisor", [run.path, str(made.lock_fd), str(bell_fd)], cwd=workspace.root,
+                stdin_fd=file.fileno(), pass_fds=[fd for fd in (made.lock_fd, bell_fd) if fd >= 0], stderr_path=run.log,
+            )  # fmt: skip
+    except (OSError, CcError) as error:
+        _record_failure(run, clock, error)
+        raise Unavailable(f"the supervisor of {spec.run_id} could not be started: {error}", hint="cc_doctor") from error
+    finally:
+        if made.lock_fd >= 0:
+            os.close(made.lock_fd)
+        if made.bell is not None:
+            made.bell.release()
+
+
+def _record_failure(run: RunDir, clock: Clock, error: Exception) -> None:
+    """Launch still holds the lock here, so it may write the end."""
+    journal = Journal(run.journal, run.run_id, clock)
+    try:
+        journal.append(
+            [Fact(ev.RUN_FINISHED, {"status": "failed", "reason": "spawn_failed", "detail": cut(str(error), 300)})]
+        )
+        journal.sync()
+    finally:
+        journal.close()
+
+
+def _first_sign(run: RunDir, clock: Clock, limit: float) -> State:
+    """The state once the worker runs or the run is over, or after `limit` seconds whatever it is then."""
+    deadline = clock.mono() + limit
+    ears = _listen(run)
+    try:
+        reading = read_run(run)
+        while reading.state["status"] in ("created", "starting"):
+            left = deadline - clock.mono()
+            if left <= 0:
+                break
+            if ears is None:
+                select.select((), (), (), min(left, 0.02))
+            else:
+                ready, _, _ = select.select((ears,), (), (), left)
+                if ready and not ears.recv(4096):
+                    reading = read_run(run, reading)
+                    break
+            reading = read_run(run, reading)
+        return reading.state
+    finally:
+        if ears is not None:
+            ears.close()
+
+
+def _listen(run: RunDir) -> Any:
+    try:
+        with open(run.bell, encoding="utf-8") as file:
+            return bells.listen(file.read().strip())
+    except OSError:
+        return None

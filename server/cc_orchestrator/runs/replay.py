@@ -1,0 +1,68 @@
+"""Recorded bytes through today's adapter and fold, compared with what was recorded. Reads only; starts nothing."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from cc_orchestrator.adapters.base import Adapter, WorkerRequest
+from cc_orchestrator.adapters.catalog import adapter as find_adapter
+from cc_orchestrator.core.errors import Unavailable
+from cc_orchestrator.core.events import Fact
+from cc_orchestrator.runs.fold import State, apply, new_state
+from cc_orchestrator.runs.reading import read_run
+from cc_orchestrator.runs.spec import RunSpec, read_spec
+from cc_orchestrator.store.rundir import RunDir
+
+#: What must come out the same. Times and what the supervisor did itself are not in the bytes.
+COMPARED = ("session_id", "actual_model", "usage", "turns", "messages", "results", "tool_count", "tool_errors", "tools")
+
+
+class Replayed(NamedTuple):
+    """`differences`: field -> (recorded, replayed). `ending` is what the adapter makes of the end."""
+
+    facts: int
+    lines: int
+    differences: dict[str, tuple[Any, Any]]
+    ending: str
+
+
+def replay_run(run: RunDir) -> Replayed:
+    """Replay a run's `stdout.raw`. Raises Unavailable when there is none (final_only, or deleted)."""
+    spec = read_spec(run.spec)
+    recorded = read_run(run).state
+    try:
+        with open(run.at("stdout.raw"), "rb") as file:
+            data = file.read()
+    except FileNotFoundError as error:
+        raise Unavailable(f"{run.run_id} has no stdout.raw", hint="cc_poll shows its events") from error
+    exited = recorded["exit"] or {}
+    state, facts, ending = replay_bytes(
+        find_adapter(spec.adapter), _request(spec, run), data, exited.get("exit"), exited.get("signal")
+    )
+    differences = {name: (recorded[name], state[name]) for name in COMPARED if recorded[name] != state[name]}
+    return Replayed(facts, data.count(b"\n"), differences, ending)
+
+
+def replay_bytes(
+    adapter: Adapter, request: WorkerRequest, data: bytes, exit_code: int | None, signal: int | None
+) -> tuple[State, int, str]:
+    """The fold, the number of facts and the ending's reason that these bytes give."""
+    session = adapter.session(request)
+    state = new_state()
+    seq = 0
+    session.begin()
+    for line in data.splitlines():
+        for effect in session.on_line(line, line):
+            if isinstance(effect, Fact):
+                seq += 1
+                apply(state, {"seq": seq, "ts": 0.0, "type": effect.type, "data": effect.data})
+    return state, seq, session.ending(exit_code, signal).reason
+
+
+def _request(spec: RunSpec, run: RunDir) -> WorkerRequest:
+    return WorkerRequest(
+        run_id=spec.run_id, prompt="", cwd=spec.cwd, allow_write=spec.allow_write, executable=spec.executable, env={},
+        run_dir=run.path, outbox=run.outbox, model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
+        max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
+        partial_messages=spec.partial_messages, options=spec.options,
+    )  # fmt: skip

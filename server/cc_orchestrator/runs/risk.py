@@ -1,0 +1,114 @@
+"""Flags over the fold: what a controller should look at, with evidence. Pure; from structured events, never from words in prose."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from cc_orchestrator.core.states import LIVE
+
+State = dict[str, Any]
+SEVERITY = {"critical": 4, "high": 3, "medium": 2, "low": 1}
+#: Seconds without any act of the worker after which it counts as slow.
+SLOW_SECONDS = 180.0
+_SEARCH = frozenset({"Grep", "Glob", "LS", "grep", "rg", "find", "ls", "WebSearch", "search"})
+_ALIASES = ("opus", "sonnet", "haiku", "fable", "opusplan", "default")
+_DATED = re.compile(r"[-@]?(20\d{6}|latest|v\d+)$")
+
+
+class Flag(NamedTuple):
+    """One thing to look at. `blocking` flags mean: do not accept as it is."""
+
+    code: str
+    severity: str
+    blocking: bool
+    message: str
+
+
+def same_model(declared: str | None, actual: str | None) -> bool:
+    """Whether two model names mean the same model: dates, context marks and family aliases do not matter. Unknown matches."""
+    if not declared or not actual:
+        return True
+    left, right = _plain(declared), _plain(actual)
+    return left == right or (left in _ALIASES and (left in right or left == "default"))
+
+
+def _plain(name: str) -> str:
+    name = re.sub(r"\[[^\]]{0,20}\]$", "", name.strip().lower()).rsplit("/", 1)[-1]
+    return _DATED.sub("", name).replace(".", "-").replace("_", "-")
+
+
+def find_flags(state: State, now: float) -> list[Flag]:
+    """All flags of a run, most severe first."""
+    found = [*_ended(state), *_budget(state), *_conduct(state, now)]
+    found.sort(key=lambda flag: -SEVERITY[flag.severity])
+    return found
+
+
+def _ended(state: State) -> list[Flag]:
+    found: list[Flag] = []
+    status, reason = state["status"], state["reason"]
+    if status == "timed_out":
+        found.append(Flag("timed_out", "high", True, f"ended by {reason}"))
+    if status == "lost":
+        found.append(Flag("lost", "high", True, state["detail"] or "the supervisor died"))
+    if status == "failed":
+        found.append(Flag("failed", "high", True, f"{reason}: {state['detail'] or ''}".rstrip(": ")))
+    leftovers = (state["exit"] or {}).get("leftovers") or 0
+    if leftovers:
+        found.append(
+            Flag("leftover_processes", "medium", False, f"{leftovers} processes outlived the worker and were killed")
+        )
+    if (state["checkout"] or {}).get("changed"):
+        found.append(Flag("checkout_changed", "high", True, "the user's checkout changed during the run"))
+    return found
+
+
+def _budget(state: State) -> list[Flag]:
+    found: list[Flag] = []
+    for entry in state["limits"]:
+        if entry.get("level") == "hard" or state["status"] == "budget_exceeded":
+            found.append(
+                Flag("budget_exceeded", "high", True, f"{entry['limit']}: {entry['measured']} of {entry['allowed']}")
+            )
+            break
+    soft = next((entry for entry in state["limits"] if entry.get("level") == "soft"), None)
+    if soft is not None and not found:
+        found.append(Flag("near_limit", "medium", False, f"{soft['limit']}: {soft['measured']} of {soft['allowed']}"))
+    if not same_model(state["model"], state["actual_model"]):
+        message = f"asked for {state['model']}, served by {state['actual_model']}"
+        found.append(Flag("route_mismatch", "high", True, message))
+    return found
+
+
+def _conduct(state: State, now: float) -> list[Flag]:
+    found: list[Flag] = []
+    live = state["status"] in LIVE
+    if live and state["status"] == "running" and state["acted_at"] and now - state["acted_at"] > SLOW_SECONDS:
+        found.append(Flag("stalled", "medium", False, f"nothing for {int(now - state['acted_at'])} s"))
+    if state["masked"]:
+        kinds = ", ".join(f"{kind} x{count}" for kind, count in sorted(state["masked"].items()))
+        found.append(Flag("possible_secret_output", "high", True, f"masked in the stream: {kinds}"))
+    recent = [row["tool"] for row in state["recent_tools"]]
+    if len(recent) >= 8 and sum(tool in _SEARCH for tool in recent) >= 8:
+        found.append(Flag("repeated_search", "medium", False, "8 of the last 10 tool calls are searches"))
+    if state["denied"]:
+        found.append(Flag("denied", "low", False, f"{state['denied']} tool calls were denied"))
+    if state["tool_errors"] >= 5:
+        found.append(Flag("tool_errors", "medium", False, f"{state['tool_errors']} tool calls failed"))
+    if state["oversized"]:
+        found.append(Flag("oversized_line", "low", False, f"{state['oversized']} lines over 1 MB were kept raw only"))
+    return found
+
+
+def summarize_flags(flags: list[Flag]) -> dict[str, Any]:
+    """`{blocking_ok, has_warnings, max_severity, blocking, warnings, flags[]}`."""
+    blocking = sum(flag.blocking for flag in flags)
+    return {
+        "blocking_ok": blocking == 0,
+        "has_warnings": len(flags) > blocking,
+        "max_severity": flags[0].severity if flags else "none",
+        "blocking": blocking,
+        "warnings": len(flags) - blocking,
+        "flags": [flag._asdict() for flag in flags],
+    }

@@ -1,0 +1,133 @@
+"""The process that owns one run: started detached, holding the run's lock, until the worker and its whole tree are gone.
+
+Standard library and our own rooms only. One thread, one selector. Everything it decides comes from pure modules; everything
+it learns goes through the recorder. Any end is told: if this process is killed, the freed lock tells it.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+from cc_orchestrator.adapters.catalog import adapter as find_adapter
+from cc_orchestrator.core import events as ev
+from cc_orchestrator.core.clock import Clock, SystemClock
+from cc_orchestrator.core.events import Fact
+from cc_orchestrator.core.text import line
+from cc_orchestrator.host.bell import Bell
+from cc_orchestrator.host.process import SpawnError
+from cc_orchestrator.runs import closing
+from cc_orchestrator.runs.artifacts import Artifacts
+from cc_orchestrator.runs.outcome import Stop
+from cc_orchestrator.runs.recorder import Recorder
+from cc_orchestrator.runs.watch import Watch
+from cc_orchestrator.runs.spec import RunSpec, read_spec
+from cc_orchestrator.runs.tree import Place, TreeError, prepare_place
+from cc_orchestrator.runs.worker import Worker, request_for
+from cc_orchestrator.store import lock
+from cc_orchestrator.store.rundir import RunDir
+
+
+def main(args: Sequence[str]) -> int:
+    """`args`: run folder, lock descriptor (or -1: take it), bell descriptor (or -1: none). The prompt is on stdin."""
+    run = RunDir(args[0])
+    held = int(args[1])
+    if held < 0:
+        taken = lock.take(run.lock)
+        if taken is None:
+            return 1
+        held = taken
+    os.set_inheritable(held, False)
+    bell = _bell(run, int(args[2]))
+    prompt = _read_prompt()
+    clock = SystemClock()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    spec = read_spec(run.spec)
+    recorder = Recorder(
+        run, clock, final_only=spec.limits.final_only,
+        ring=bell.ring if bell is not None else _silence, artifacts=Artifacts(run, clock).write,
+    )  # fmt: skip
+    try:
+        _own(run, spec, prompt, recorder, bell, clock)
+    except Exception as error:  # noqa: BLE001 - a process edge: whatever it is, the run must get its end
+        traceback.print_exc(file=sys.stderr)
+        closing.close_run(run, spec, recorder, clock, stop=Stop("internal", "supervisor", line(repr(error), 300)))
+    finally:
+        recorder.close()
+        if bell is not None:
+            bell.close()
+    return 0
+
+
+def _own(run: RunDir, spec: RunSpec, prompt: str, recorder: Recorder, bell: Bell | None, clock: Clock) -> None:
+    """Prepare, start, watch, close."""
+    adapter = find_adapter(spec.adapter)
+    try:
+        place = prepare_place(spec)
+    except TreeError as error:
+        closing.close_run(run, spec, recorder, clock, stop=Stop("worktree_failed", "supervisor", line(str(error), 300)))
+        return
+    request = request_for(spec, run, place, prompt, os.environ)
+    try:
+        worker = Worker.start(adapter, request, spec)
+    except SpawnError as error:
+        reason = "cli_not_found" if "not found" in str(error) or "missing" in str(error) else "spawn_failed"
+        closing.close_run(
+            run, spec, recorder, clock, stop=Stop(reason, "supervisor", line(str(error), 300)), place=place
+        )
+        return
+    try:
+        _watch(run, spec, place, worker, recorder, bell, clock)
+    finally:
+        worker.kill_everything()
+        worker.close()
+
+
+def _watch(
+    run: RunDir, spec: RunSpec, place: Place, worker: Worker, recorder: Recorder, bell: Bell | None, clock: Clock
+) -> None:
+    started = {
+        "pid": worker.child.pid, "pid_start": worker.child.identity, "supervisor_pid": os.getpid(),
+        "containment": worker.tree.level, "cwd": place.cwd,
+    }  # fmt: skip
+    if spec.branch:
+        started.update(branch=spec.branch, base=spec.base)
+    recorder.record([Fact(ev.RUN_STARTED, started)])
+    watch = Watch(run, spec, worker, recorder, clock, selectors.DefaultSelector(), bell)
+    stop = watch.run()
+    closing.close_run(
+        run, spec, recorder, clock, stop=stop, place=place, ending=watch.ending, exited=watch.exited,
+        commits=worker.adapter.capabilities.commits,
+    )  # fmt: skip
+
+
+def _bell(run: RunDir, fd: int) -> Bell | None:
+    if fd < 0:
+        return None
+    os.set_inheritable(fd, False)
+    try:
+        with open(run.bell, encoding="utf-8") as file:
+            return Bell.from_fd(fd, file.read().strip())
+    except OSError:
+        return None
+
+
+def _silence() -> None:
+    return None
+
+
+def _read_prompt() -> str:
+    """All of stdin, which is a file that only we have; then stdin is empty for good."""
+    parts: list[bytes] = []
+    while chunk := os.read(0, 1 << 20):
+        parts.append(chunk)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return b"".join(parts).decode("utf-8", "replace")

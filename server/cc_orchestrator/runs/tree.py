@@ -1,0 +1,111 @@
+"""Where a run works, and what it leaves: a worktree of its own for a write run, the caller's folder for a read-only one.
+
+The result of a write run is a commit under `refs/cc/`. The user's branch, index and files are never touched; a fence (a
+digest of the user's checkout) taken before and after shows whether they changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+from cc_orchestrator.core.errors import CcError
+from cc_orchestrator.host.git import Git, GitError
+from cc_orchestrator.host.snapshot import Snapshot, fence, snapshot
+from cc_orchestrator.host.worktree import create_worktree, exclude_workspace, find_repository, reuse_worktree
+from cc_orchestrator.runs.spec import RunSpec
+
+MAX_FILES = 200
+
+
+class Place(NamedTuple):
+    """The worker's folder, and the fence of the user's checkout (None without git)."""
+
+    cwd: str
+    fence: str | None
+
+
+class TreeError(Exception):
+    """The worktree could not be made; the text says why."""
+
+
+def result_ref(run_id: str) -> str:
+    """The ref that keeps a run's result."""
+    return f"refs/cc/runs/{run_id}"
+
+
+def prepare_place(spec: RunSpec) -> Place:
+    """Make or find the folder. Raises TreeError."""
+    try:
+        if spec.repository is None:
+            return Place(spec.cwd, None)
+        before = fence(spec.repository)
+        if not spec.allow_write:
+            return Place(spec.cwd, before)
+        assert spec.worktree is not None
+        assert spec.branch is not None
+        assert spec.base is not None
+        repo = find_repository(spec.repository)
+        if repo is None:
+            raise TreeError(f"{spec.repository} is no git repository any more")
+        exclude_workspace(repo)
+        if os.path.isdir(spec.worktree):
+            reuse_worktree(repo, spec.worktree, spec.branch)
+        else:
+            os.makedirs(os.path.dirname(spec.worktree), exist_ok=True)
+            create_worktree(repo, spec.worktree, spec.branch, spec.base)
+        cwd = os.path.join(spec.worktree, spec.subfolder)
+        # A subfolder that exists only untracked in the user's checkout is not in the tree.
+        os.makedirs(cwd, exist_ok=True)
+        return Place(cwd, before)
+    except (GitError, CcError, OSError) as error:
+        raise TreeError(str(error)) from error
+
+
+def take_result(spec: RunSpec, *, commits: bool) -> dict[str, Any]:
+    """Snapshot a write run's tree as its result commit: the data of `run.snapshot`. Raises TreeError.
+
+    `commits` false: the CLI's sandbox cannot commit, so the snapshot becomes the branch's commit.
+    """
+    assert spec.worktree is not None
+    assert spec.base is not None
+    message = f"Result of {spec.run_id}\n\nCC-Run: {spec.run_id}\nCC-Task: {spec.task_id}\n"
+    try:
+        taken = snapshot(
+            spec.worktree,
+            base=spec.base,
+            ref=result_ref(spec.run_id),
+            message=message,
+            commit_on_branch=not commits,
+            exclude=(),
+        )
+    except (GitError, CcError, OSError) as error:
+        raise TreeError(str(error)) from error
+    return _as_data(spec, taken)
+
+
+def _as_data(spec: RunSpec, taken: Snapshot) -> dict[str, Any]:
+    files = [entry._asdict() for entry in taken.files[:MAX_FILES]]
+    return {
+        "ref": result_ref(spec.run_id), "commit": taken.commit, "tree": taken.tree, "base": taken.base, "head": taken.head,
+        "committed": taken.committed, "uncommitted": taken.uncommitted, "file_count": len(taken.files), "files": files,
+        "added": sum(entry.added or 0 for entry in taken.files), "deleted": sum(entry.deleted or 0 for entry in taken.files),
+        "ignored": list(taken.ignored[:MAX_FILES]), "branch": spec.branch,
+    }  # fmt: skip
+
+
+def compare_fence(spec: RunSpec, before: str | None) -> dict[str, Any] | None:
+    """`{changed: bool}` for the user's checkout, None when it cannot be told."""
+    if spec.repository is None or before is None:
+        return None
+    try:
+        after = fence(spec.repository)
+    except (GitError, CcError, OSError):
+        return None
+    return {"changed": after != before}
+
+
+def head_commit(repository: str) -> str | None:
+    """The commit that a new worktree starts from; None when there is none yet."""
+    status, out, _err = Git(repository).try_run("rev-parse", "--verify", "-q", "HEAD^{commit}")
+    return out.decode("ascii", "replace").strip() if status == 0 else None

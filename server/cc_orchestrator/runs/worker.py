@@ -1,0 +1,91 @@
+"""One worker process seen by its supervisor: the process, its whole tree, its pipes and the adapter's session."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from cc_orchestrator.adapters.base import Adapter, Session, WorkerRequest
+from cc_orchestrator.adapters.catalog import adapter as find_adapter
+from cc_orchestrator.core.redact import Masker
+from cc_orchestrator.host.env import worker_env
+from cc_orchestrator.host.process import Child, Exit, reap, spawn
+from cc_orchestrator.host.tree import Tree
+from cc_orchestrator.runs.pump import Feed, Pump
+from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.runs.tree import Place
+from cc_orchestrator.store import atomic
+from cc_orchestrator.store.rundir import RunDir
+
+#: Most seconds for a killed tree to be gone.
+KILL_SECONDS = 5.0
+_MIN_SECRET = 8
+
+
+def request_for(spec: RunSpec, run: RunDir, place: Place, prompt: str, parent: Mapping[str, str]) -> WorkerRequest:
+    """What the adapter gets: the spec, the place, and an environment by allow-list."""
+    adapter = find_adapter(spec.adapter)
+    extra = {"CC_RUN_ID": spec.run_id, "CC_RUN_OUTBOX": run.outbox}
+    env = worker_env(parent, adapter.env_allow, extra)
+    return WorkerRequest(
+        run_id=spec.run_id, prompt=prompt, cwd=place.cwd, allow_write=spec.allow_write, executable=spec.executable, env=env,
+        run_dir=run.path, outbox=run.outbox, model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
+        max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
+        final_only=spec.limits.final_only, partial_messages=spec.partial_messages, options=spec.options,
+    )  # fmt: skip
+
+
+class Worker(NamedTuple):
+    """Everything of one running worker."""
+
+    adapter: Adapter
+    session: Session
+    child: Child
+    tree: Tree
+    feed: Feed
+    out: Pump
+    err: Pump
+
+    @classmethod
+    def start(cls, adapter: Adapter, request: WorkerRequest, spec: RunSpec) -> Worker:
+        """Start it in its own session, contained. Raises SpawnError."""
+        invocation = adapter.invocation(request)
+        for path, text in invocation.files:
+            atomic.write_text(path, text)
+        known = [
+            value.encode()
+            for name, value in invocation.env.items()
+            if name in adapter.secret_env and len(value) >= _MIN_SECRET
+        ]
+        tree = Tree.contain(spec.run_id)
+        child = spawn(invocation.argv, env=invocation.env, cwd=request.cwd, stdin=invocation.stdin)
+        tree.adopt(child)
+        run = RunDir(request.run_dir)
+        return cls(
+            adapter, adapter.session(request), child, tree, Feed(child.stdin),
+            Pump("stdout", child.stdout, run.at("stdout.raw"), Masker(known)),
+            Pump("stderr", child.stderr, run.at("stderr.raw"), Masker(known)),
+        )  # fmt: skip
+
+    def reap(self) -> Exit | None:
+        """How it exited, if it did."""
+        return reap(self.child)
+
+    def signal(self, name: str) -> None:
+        """Signal the worker's whole tree: INT, TERM."""
+        self.tree.signal(signal.SIGINT if name == "INT" else signal.SIGTERM)
+
+    def kill_everything(self) -> int:
+        """Kill what is left of the tree, us excepted; how many there were."""
+        return self.tree.kill(KILL_SECONDS)
+
+    def close(self) -> None:
+        """Close pipes and the tree's own handles."""
+        self.feed.close()
+        self.out.close()
+        self.err.close()
+        if self.child.exit_fd is not None:
+            os.close(self.child.exit_fd)
+        self.tree.close()
