@@ -28,7 +28,9 @@ class Posture:
     scope_deny: tuple[str, ...] = ()
 
 
-_SECRET_PLACES = re.compile(r"(?:^|/)(?:\.ssh|\.aws|\.gnupg|\.kube|\.docker|\.netrc|\.npmrc|\.pypirc|\.git-credentials|\.env(?:\.[\w.-]+)?)(?:/|$)")
+_SECRET_PLACES = re.compile(
+    r"(?:^|/)(?:\.ssh|\.aws|\.gnupg|\.kube|\.docker|\.netrc|\.npmrc|\.pypirc|\.git-credentials|\.env(?:\.[\w.-]+)?)(?:/|$)"
+)
 _PLAIN_ENV = re.compile(r"\.env\.(?:example|sample|template|dist)$")
 _OWN_COMMAND = re.compile(r"(?:^|[\s/;&|(])(?:cc-orchestrator|cc_orchestrator)(?:[\s;&|)]|$)")
 #: Programs that only read, whatever their arguments (arguments that break this are named below).
@@ -52,7 +54,9 @@ _OUTWARD = re.compile(
     r"systemctl|service|launchctl|crontab|mount|umount|mkfs\S*|dd|shutdown|reboot|npm\s+publish|twine|git\s+(?:[^;&|]*\s)?(?:push|remote|fetch|pull|clone|config\s+--global|"
     r"stash|worktree|submodule|update-ref|gc|filter-branch))(?:[\s;&|)]|$)"
 )
-_WRITE_TO = re.compile(r">{1,2}\s*([^\s;&|<>()]+)|(?:^|[\s;&|])(?:tee|cp|mv|rm|rmdir|mkdir|touch|ln|install|chmod|chown|truncate)\s+([^;&|]*)")
+_WRITE_TO = re.compile(
+    r">{1,2}\s*([^\s;&|<>()]+)|(?:^|[\s;&|])(?:tee|cp|mv|rm|rmdir|mkdir|touch|ln|install|chmod|chown|truncate)\s+([^;&|]*)"
+)
 
 
 def decide(call: ToolCall, posture: Posture, resolve: Callable[[str], str] = os.path.realpath) -> Ruling:
@@ -103,7 +107,9 @@ def _edit_path(path: str, posture: Posture, resolve: Callable[[str], str]) -> Ru
     if matches_any(inner, posture.scope_deny):
         return Ruling("deny", "edit.scope-deny", f"{inner} is denied by this run's scope")
     if posture.scope_allow and not matches_any(inner, posture.scope_allow):
-        return Ruling("deny", "edit.scope-allow", f"{inner} is not in this run's scope ({', '.join(posture.scope_allow[:8])})")
+        return Ruling(
+            "deny", "edit.scope-allow", f"{inner} is not in this run's scope ({', '.join(posture.scope_allow[:8])})"
+        )
     return Ruling("allow", "edit.own-tree", "inside the run's own tree")
 
 
@@ -138,7 +144,9 @@ def reads_only(command: str) -> bool:
     """Whether every part of a command line is a known reader with harmless arguments, and the shell adds nothing."""
     if _SHELL.search(command.replace("2>&1", " ").replace("2>/dev/null", " ").replace("&&", ";").replace("||", ";")):
         return False
-    cleaned = command.replace("2>&1", " ").replace("2>/dev/null", " ").replace("&&", ";").replace("||", ";").replace("|", ";")
+    cleaned = (
+        command.replace("2>&1", " ").replace("2>/dev/null", " ").replace("&&", ";").replace("||", ";").replace("|", ";")
+    )
     parts = [part.strip() for part in _split(cleaned)]
     return bool(parts) and all(_part_reads(part) for part in parts if part) and any(parts)
 
@@ -182,7 +190,9 @@ def _git_reads(words: list[str]) -> bool:
     if len(words) >= 2 and words[0] == "-C":
         words = words[2:]
     if not words or words[0] not in _GIT_READERS:
-        return words[:1] == ["branch"] and all(word in ("-a", "-r", "-v", "-vv", "--list", "--show-current") for word in words[1:])
+        return words[:1] == ["branch"] and all(
+            word in ("-a", "-r", "-v", "-vv", "--list", "--show-current") for word in words[1:]
+        )
     return not any(_WRITING_WORDS.match(word) for word in words[1:])
 
 

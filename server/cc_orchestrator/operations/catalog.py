@@ -1,0 +1,25 @@
+"""Imports every module that registers operations; importing this one is having them all."""
+
+from __future__ import annotations
+
+from cc_orchestrator.operations import (
+    health,
+    inspections,
+    launches,
+    meta,
+    steering,
+    watching,
+    workspaces,
+)
+from cc_orchestrator.operations.registry import Operation, operations
+
+#: Modules with operations, kept so that a linter does not take the imports for unused.
+MODULES = (launches, watching, steering, health, inspections, workspaces, meta)
+TOOLSETS = ("core", "review", "workspace")
+
+
+def listed(toolsets: frozenset[str]) -> list[Operation]:
+    """What a door lists: the default operations, or all of the named toolsets (`all` for every one)."""
+    if not toolsets:
+        return [op for op in operations() if op.default_on]
+    return [op for op in operations() if "all" in toolsets or op.toolset in toolsets or op.default_on]

@@ -1,0 +1,20 @@
+"""What a door does when it opens: closes lost runs, so that their orphans are gone within seconds of its start."""
+
+from __future__ import annotations
+
+from cc_orchestrator.core.errors import CcError
+from cc_orchestrator.operations.context import Context
+from cc_orchestrator.runs.sweep import remove_unborn, sweep
+from cc_orchestrator.store.paths import find_workspace
+
+
+def on_door_start(ctx: Context) -> None:
+    """Sweep the caller's workspace. Never raises: a door opens in any case."""
+    if ctx.worker_run_id:
+        return
+    try:
+        workspace = find_workspace(ctx.cwd, ctx.env)
+        sweep(workspace, ctx.clock)
+        remove_unborn(workspace)
+    except (CcError, OSError):
+        return

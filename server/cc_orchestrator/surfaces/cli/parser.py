@@ -1,0 +1,102 @@
+"""argparse from the registry: one command per operation, one flag per field of its parameter model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any, Literal, cast, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from cc_orchestrator import __version__
+from cc_orchestrator.core.errors import InvalidRequest
+from cc_orchestrator.operations.registry import Operation, operations
+
+_GIVEN = argparse.SUPPRESS
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="cc-orchestrator", description="Hand bounded work to coding CLIs, watch them, prove their work and accept it.",
+        epilog="`cc-orchestrator mcp` is the MCP server. `cc-orchestrator COMMAND --help` explains a command.",
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"cc-orchestrator {__version__}")
+    parser.add_argument("--json", action="store_true", default=False, help="print the answer as JSON")
+    parser.add_argument("-C", "--directory", metavar="DIR", help="act as if started in DIR")
+    commands = parser.add_subparsers(dest="_command", metavar="COMMAND", required=True)
+    for op in operations():
+        command = commands.add_parser(
+            " ".join(op.words), help=op.summary, description=op.description or op.summary,
+            aliases=[alias.removeprefix("cc_").replace("_", "-") for alias in op.aliases if _free(alias, op)],
+        )  # fmt: skip
+        command.set_defaults(_op=op.name)
+        command.add_argument("--json", action="store_true", default=_GIVEN, help="print the answer as JSON")
+        for name, field in op.params.model_fields.items():
+            _add(command, op, name, field)
+    return parser
+
+
+def _free(alias: str, op: Operation) -> bool:
+    words = alias.removeprefix("cc_").replace("_", "-")
+    return all(words != " ".join(other.words) for other in operations()) and words != " ".join(op.words)
+
+
+def _add(command: argparse.ArgumentParser, op: Operation, name: str, field: FieldInfo) -> None:
+    kind = plain_type(field.annotation)
+    text = (field.description or "").replace("%", "%%")
+    flag = "--" + name.replace("_", "-")
+    options: dict[str, Any] = {"help": text, "default": _GIVEN}
+    origin = get_origin(kind)
+    if kind is bool:
+        command.add_argument(flag, action=argparse.BooleanOptionalAction, dest=name, **options)
+        return
+    if origin is Literal:
+        options["choices"] = [str(value) for value in get_args(kind)]
+    elif origin is list:
+        options["nargs"] = "+"
+    elif kind in (int, float):
+        options["type"] = kind
+    else:
+        options["metavar"] = "JSON" if kind is not str else name.upper()
+    if name == op.positional:
+        if not field.is_required() and "nargs" not in options:
+            options["nargs"] = "?"
+        command.add_argument(name, **options)
+        return
+    command.add_argument(flag, dest=name, required=field.is_required(), **options)
+
+
+def plain_type(annotation: Any) -> Any:
+    """The type without Annotated and without `| None`."""
+    while hasattr(annotation, "__metadata__"):
+        annotation = annotation.__origin__
+    options = [option for option in get_args(annotation) if option is not type(None)]
+    if len(options) == 1 and type(None) in get_args(annotation):
+        return plain_type(options[0])
+    return annotation
+
+
+def arguments(op: Operation, given: argparse.Namespace) -> dict[str, Any]:
+    """The raw arguments of an operation from what was typed. InvalidRequest for JSON that is none."""
+    raw: dict[str, Any] = {}
+    for name, field in op.params.model_fields.items():
+        if not hasattr(given, name):
+            continue
+        value = getattr(given, name)
+        kind = plain_type(field.annotation)
+        if isinstance(value, str) and kind is not str and get_origin(kind) is not Literal:
+            value = _json(op, name, value, text_is_fine=str in get_args(kind))
+        raw[name] = value
+    return raw
+
+
+def _json(op: Operation, name: str, text: str, *, text_is_fine: bool) -> Any:
+    try:
+        return cast("Any", json.loads(text))
+    except ValueError as error:
+        if text_is_fine:
+            return text
+        raise InvalidRequest(
+            f"{op.name}: --{name.replace('_', '-')} is no JSON: {error}", hint="""quote it: '{"key": "value"}'"""
+        ) from None

@@ -1,0 +1,1 @@
+"""Generated reference tables, and the check that they are fresh."""
