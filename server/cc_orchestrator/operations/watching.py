@@ -140,9 +140,7 @@ class WaitParams(Params):
 
 def _wait(ctx: Context, params: WaitParams) -> dict[str, Any]:
     wake = frozenset(params.wake)
-    watched: list[Watched] = []
-    for name in dict.fromkeys(params.ids):
-        watched.append(_watched(ctx, name, wake))
+    watched = [_watched(ctx, name, wake) for name in dict.fromkeys(params.ids)]
     result = wait_for(
         watched, params.until, params.timeout_seconds, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress
     )

@@ -100,16 +100,12 @@ class RunIdParams(Params):
 
 def _open_run_folder(ctx: Context, params: RunIdParams) -> dict[str, Any]:
     workspace, run = locate_run(ctx, params.run_id)
-    files: list[dict[str, Any]] = []
     with os.scandir(run.path) as entries:
-        for entry in sorted(entries, key=lambda item: item.name):
-            if not entry.name.startswith("."):
-                files.append(
-                    {
-                        "name": entry.name,
-                        "bytes": entry.stat(follow_symlinks=False).st_size if entry.is_file() else None,
-                    }
-                )
+        shown = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda item: item.name)
+        files = [
+            {"name": entry.name, "bytes": entry.stat(follow_symlinks=False).st_size if entry.is_file() else None}
+            for entry in shown
+        ]
     verifications = _names(workspace.verification(params.run_id))
     return {
         "run_id": run.run_id, "path": run.path, "files": [{k: v for k, v in row.items() if v is not None} for row in files[:60]],

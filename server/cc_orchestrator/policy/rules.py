@@ -202,7 +202,7 @@ def _writes_outside(command: str, posture: Posture, resolve: Callable[[str], str
     for match in _WRITE_TO.finditer(command):
         for word in (match.group(1) or match.group(2) or "").split():
             name = word.strip("'\"")
-            if name.startswith("-") or name in ("/dev/null", "/dev/stdout", "/dev/stderr") or name.startswith("&"):
+            if name.startswith(("-", "&")) or name in ("/dev/null", "/dev/stdout", "/dev/stderr"):
                 continue
             if not (name.startswith(("/", "~")) or ".." in name.split("/")):
                 continue

@@ -25,8 +25,9 @@ class Measures(NamedTuple):
 
 
 class Breach(NamedTuple):
-    """One limit that is near or used up. `reason` is a key of REASONS. `level`: soft announces, conclude asks the worker to end, truncate stops keeping, hard
-    ends the run.
+    """One limit that is near or used up; `reason` is a key of REASONS.
+
+    `level`: soft announces, conclude asks the worker to end, truncate stops keeping, hard ends the run.
     """
 
     limit: str

@@ -1,6 +1,7 @@
 """Sleeps until any or all of some runs (or jobs) are worth looking at. Woken by their bells, never by a loop over files.
 
-Thread-friendly and bounded: it looks up every `SLICE_SECONDS` only to see whether the caller has gone away.
+Thread-friendly and bounded: it looks up every `SLICE_SECONDS` to see whether the caller has gone away, and for what only time
+brings (a stall; an owner that died without a bell).
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from cc_orchestrator.store.rundir import RunDir
 
 Wake = Literal["finished", "question", "attention", "budget", "stalled", "progress"]
 SLICE_SECONDS = 0.5
-#: Without a bell (no sockets here, or its owner just died) a look is taken this often.
-BLIND_SECONDS = 0.5
 _PROGRESS = frozenset({ev.RUN_MESSAGE, ev.TOOL_FINISHED, ev.RUN_RESULT, ev.RUN_TURN})
 
 
@@ -113,13 +112,9 @@ def wait_for(
             now = clock.mono()
             if now >= deadline:
                 break
-            blind = any(looks[item.id].woke is None and item.id not in ears for item in watched)
-            ready = selector.select(min(deadline - now, BLIND_SECONDS if blind else SLICE_SECONDS))
+            ready = selector.select(min(deadline - now, SLICE_SECONDS))
             for key, _events in ready:
-                item: Any = key.data
-                if not _drain(key.fileobj):
-                    _detach(selector, ears, item)
-                looks[item.id] = item.look(clock.now())
+                _hear(key, looks, selector, ears, clock.now())
             if not ready:
                 progress(
                     clock.mono() - begun, timeout, f"{sum(look.woke is None for look in looks.values())} still going"
@@ -135,6 +130,35 @@ def wait_for(
         selector.close()
     rows = [(item, looks[item.id]) for item in watched]
     return Woken([row for row in rows if row[1].woke], [row for row in rows if not row[1].woke])
+
+
+def _hear(
+    key: selectors.SelectorKey,
+    looks: dict[str, Look],
+    selector: selectors.BaseSelector,
+    ears: dict[str, socket.socket],
+    now: float,
+) -> None:
+    """A bell rang, or ended: its owner is done or dead."""
+    item: Any = key.data
+    if not _drain(key.fileobj):
+        _detach(selector, ears, item)
+    looks[item.id] = item.look(now)
+
+
+def _look_around(
+    watched: list[Watched],
+    looks: dict[str, Look],
+    selector: selectors.BaseSelector,
+    ears: dict[str, socket.socket],
+    now: float,
+) -> None:
+    """Once a slice: what only time brings (a stall, a death without a bell)."""
+    for item in watched:
+        if looks[item.id].woke is None:
+            looks[item.id] = item.look(now)
+            if item.id not in ears:
+                _attach(selector, ears, item)
 
 
 def _enough(looks: dict[str, Look], until: str) -> bool:

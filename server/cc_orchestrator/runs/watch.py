@@ -148,10 +148,8 @@ class Watch:
                 return []
             return [Fact(ev.SYSTEM_OVERSIZED, {"stream": pump.name, "bytes": piece.total})]
         session = self._worker.session
-        if pump is self._worker.err:
-            found = session.on_stderr(piece.masked)
-        else:
-            found = session.on_line(piece.masked, piece.original)
+        is_error = pump is self._worker.err
+        found = session.on_stderr(piece.masked) if is_error else session.on_line(piece.masked, piece.original)
         if found:
             # Lines that say nothing (text deltas, status ticks) are kept, but do not count against the budget.
             self._output_bytes += len(piece.masked)
