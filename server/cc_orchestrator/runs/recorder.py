@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from typing import Any
 
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock

@@ -41,11 +41,12 @@ def parse_cursor(text: str | None) -> Cursor:
 
 
 class Page(NamedTuple):
-    """Events between two cursors; `more` when whole lines remain after `cursor`."""
+    """Events between two cursors, with the cursor after each; `more` when bytes remain after `cursor`."""
 
     events: list[dict[str, Any]]
     cursor: Cursor
     more: bool
+    after: list[Cursor]
 
 
 def read_page(path: str, cursor: Cursor = START, max_bytes: int = 1 << 20) -> Page:
@@ -56,7 +57,7 @@ def read_page(path: str, cursor: Cursor = START, max_bytes: int = 1 << 20) -> Pa
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        return Page([], cursor, False)
+        return Page([], cursor, False, [])
     try:
         size = os.fstat(fd).st_size
         _check_boundary(fd, cursor, size)
@@ -64,14 +65,17 @@ def read_page(path: str, cursor: Cursor = START, max_bytes: int = 1 << 20) -> Pa
     finally:
         os.close(fd)
     events: list[dict[str, Any]] = []
-    seq = cursor.seq
-    for raw in data.splitlines():
+    offset, seq = cursor
+    ends: list[Cursor] = []
+    for raw in data.split(b"\n")[:-1]:
         event = decode(raw)
+        offset += len(raw) + 1
         if event is not None:
-            events.append(event)
             seq = max(seq, event["seq"])
-    after = Cursor(cursor.offset + len(data), seq)
-    return Page(events, after, after.offset < size)
+            events.append(event)
+            ends.append(Cursor(offset, seq))
+    after = Cursor(offset, seq)
+    return Page(events, after, after.offset < size, ends)
 
 
 def _check_boundary(fd: int, cursor: Cursor, size: int) -> None:

@@ -1,0 +1,169 @@
+"""The state of a tree as a commit, without touching its index, branch or files; and a digest to tell whether a tree changed.
+
+A private copy of the index takes everything in (`add -A`), so an index lock left by a killed git does no harm. The commit is
+kept by a ref under `refs/cc/`. What the worker committed and what it left uncommitted stay told apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cc_orchestrator.host.git import Git, GitError
+
+_SECONDS = 120.0
+
+
+class ChangedFile(NamedTuple):
+    """One file between base and result. `status` is A, M, D, R or T; counts are None for binary files; `mode` is octal."""
+
+    path: str
+    status: str
+    old_path: str | None
+    added: int | None
+    deleted: int | None
+    mode: str
+
+
+class Snapshot(NamedTuple):
+    """A result: `head` is the worker's last commit, `commit` the result (the same when nothing was left uncommitted)."""
+
+    base: str
+    head: str
+    committed: int
+    commit: str
+    tree: str
+    uncommitted: bool
+    files: list[ChangedFile]
+    ignored: list[str]
+
+
+def snapshot(
+    worktree: str, *, base: str, ref: str, message: str, commit_on_branch: bool, exclude: Sequence[str] = ()
+) -> Snapshot:
+    """Take it. `commit_on_branch` also moves the worktree's branch and index onto it. Raises GitError, Unavailable, OSError."""
+    git = Git(worktree, as_orchestrator=True)
+    head = git.text("rev-parse", "--verify", "HEAD^{commit}")
+    tree = _write_tree(git, exclude)
+    uncommitted = tree != git.text("rev-parse", f"{head}^{{tree}}")
+    commit = git.text("commit-tree", tree, "-p", head, "-m", message) if uncommitted else head
+    git.run("update-ref", "-m", "cc-orchestrator: result", ref, commit)
+    if commit_on_branch and uncommitted:
+        _move_branch(git, head, commit)
+    committed = int(git.text("rev-list", "--count", f"{base}..{head}"))
+    return Snapshot(
+        base, head, committed, commit, tree, uncommitted, changed_files(git, base, commit), ignored_files(git)
+    )
+
+
+def _write_tree(git: Git, exclude: Sequence[str]) -> str:
+    index = git.text("rev-parse", "--path-format=absolute", "--git-path", "index")
+    with tempfile.TemporaryDirectory(prefix="cc-index-") as folder:
+        private = os.path.join(folder, "index")
+        if os.path.exists(index):
+            shutil.copyfile(index, private)
+        env = {"GIT_INDEX_FILE": private}
+        pathspec = [".", *(f":(exclude){path}" for path in exclude)]
+        # advice.addEmbeddedRepo: a repository that the worker made inside becomes a gitlink, silently.
+        git.run("-c", "advice.addEmbeddedRepo=false", "add", "-A", "--", *pathspec, timeout=_SECONDS, env=env)
+        return git.text("write-tree", env=env, timeout=_SECONDS)
+
+
+def _move_branch(git: Git, head: str, commit: str) -> None:
+    """Branch and index go to the snapshot; files already are as it says. A detached HEAD moves alone."""
+    name = git.try_run("symbolic-ref", "-q", "HEAD")[1].decode("utf-8", "replace").strip() or "HEAD"
+    git.run("update-ref", "-m", "cc-orchestrator: snapshot", name, commit, head)
+    git.run("read-tree", commit, timeout=_SECONDS)
+
+
+def changed_files(git: Git, base: str, commit: str) -> list[ChangedFile]:
+    """Files that differ between two commits, renames found."""
+    raw = git.run("diff-tree", "-r", "-M", "-z", "--raw", "--no-abbrev", base, commit, timeout=_SECONDS)
+    counts = _counts(git.run("diff-tree", "-r", "-M", "-z", "--numstat", base, commit, timeout=_SECONDS))
+    fields = raw.decode("utf-8", "surrogateescape").split("\0")
+    found: list[ChangedFile] = []
+    position = 0
+    while position < len(fields) and fields[position]:
+        _old_mode, mode, _old, _new, status = fields[position].lstrip(":").split(" ")
+        old_path = None
+        path = fields[position + 1]
+        position += 2
+        if status[0] in "RC":
+            old_path, path = path, fields[position]
+            position += 1
+        added, deleted = counts.get(path, (0, 0))
+        found.append(ChangedFile(_utf8(path), status[0], _utf8(old_path) if old_path else None, added, deleted, mode))
+    return found
+
+
+def _utf8(path: str) -> str:
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _counts(raw: bytes) -> dict[str, tuple[int | None, int | None]]:
+    fields = raw.decode("utf-8", "surrogateescape").split("\0")
+    found: dict[str, tuple[int | None, int | None]] = {}
+    position = 0
+    while position < len(fields) and fields[position]:
+        added, deleted, path = fields[position].split("\t", 2)
+        position += 1
+        if not path:
+            path = fields[position + 1]
+            position += 2
+        found[path] = (None, None) if added == "-" else (int(added), int(deleted))
+    return found
+
+
+def ignored_files(git: Git) -> list[str]:
+    """Ignored files and folders that are there; in a fresh worktree the worker or its commands made them."""
+    raw = git.run("ls-files", "-o", "-i", "--exclude-standard", "--directory", "-z", timeout=_SECONDS)
+    return [name for name in raw.decode("utf-8", "replace").split("\0") if name][:1000]
+
+
+def fence(root: str) -> str:
+    """A digest of HEAD, index and changes of a checkout (tracked and untracked): equal before and after means untouched."""
+    git = Git(root)
+    digest = hashlib.sha256()
+    for args in (("rev-parse", "--verify", "-q", "HEAD"), ("symbolic-ref", "-q", "HEAD")):
+        digest.update(git.try_run(*args)[1] + b"\0")
+    try:
+        status = git.run(
+            "status",
+            "--porcelain=v2",
+            "-z",
+            "--untracked-files=all",
+            "--",
+            ".",
+            ":(exclude).agent-workspace",
+            timeout=60.0,
+        )
+    except GitError:
+        status = b"?"
+    digest.update(status)
+    # Porcelain says that a file differs, not how: size and time of each changed file complete it.
+    for name in _changed_names(status):
+        try:
+            found = os.lstat(os.path.join(root, name))
+            digest.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        except OSError:
+            digest.update(f"{name}\0gone\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _changed_names(status: bytes) -> list[str]:
+    names: list[str] = []
+    for row in status.decode("utf-8", "surrogateescape").split("\0"):
+        kind = row[:1]
+        if kind == "?":
+            names.append(row[2:])
+        elif kind == "1":
+            names.append(row.split(" ", 8)[-1])
+        elif kind == "2":
+            names.append(row.split(" ", 9)[-1])
+        elif kind == "u":
+            names.append(row.split(" ", 10)[-1])
+    return names[:2000]

@@ -1,0 +1,174 @@
+"""Holds and kills the whole tree of a worker, whatever sessions and double forks it made.
+
+Linux: the supervisor is a child subreaper, so every orphan of the run becomes its child; where a cgroup can be had the tree
+lives in one of its own as well. Elsewhere: the process group, descendants sampled while it runs, and the marker variable.
+Signals go only to what the run started. `level` says which promise holds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import sys
+
+from cc_orchestrator.host import cgroup, proctable
+from cc_orchestrator.host.process import Child, identify, is_same
+
+MARKER = "CC_RUN_ID"
+_SUBREAPER = 36
+_PAUSE = 0.01
+
+
+def _become_subreaper() -> bool:
+    if sys.platform != "linux":
+        return False
+    try:
+        return ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0) == 0
+    except (OSError, AttributeError):
+        return False
+
+
+def containment_level() -> str:
+    """What this machine offers: cgroup, subreaper, session or job."""
+    if sys.platform == "win32":
+        return "session"
+    if sys.platform != "linux":
+        return "session"
+    return "cgroup" if cgroup.base() else "subreaper"
+
+
+class Tree:
+    """The processes of one run, seen by its single-threaded supervisor."""
+
+    def __init__(self, run_id: str, level: str, group: str | None) -> None:
+        self.level = level
+        self._run_id = run_id
+        self._group = group
+        self._worker: Child | None = None
+        self._sampled: dict[int, str] = {}
+
+    @classmethod
+    def contain(cls, run_id: str) -> Tree:
+        """Call before the worker starts."""
+        reaper = _become_subreaper()
+        group = cgroup.make(run_id)
+        return cls(run_id, "cgroup" if group else "subreaper" if reaper else "session", group)
+
+    def adopt(self, child: Child) -> None:
+        """The worker has started."""
+        self._worker = child
+        if self._group is not None and not cgroup.add(self._group, child.pid):
+            self.level = "subreaper"
+
+    def sample(self) -> None:
+        """Remember descendants: only where there is no better hold on them."""
+        if self.level == "session" and self._worker is not None:
+            for pid in proctable.descendants(self._worker.pid):
+                if pid not in self._sampled:
+                    self._sampled[pid] = identify(pid) or ""
+
+    def members(self) -> list[int]:
+        """Living processes of the tree, us excepted."""
+        me = os.getpid()
+        found: set[int] = set()
+        if self._group is not None:
+            found.update(cgroup.members(self._group))
+        if self.level != "session":
+            found.update(proctable.descendants(me))
+        elif self._worker is not None:
+            found.update(proctable.descendants(self._worker.pid))
+            found.add(self._worker.pid)
+            found.update(pid for pid, identity in self._sampled.items() if is_same(pid, identity))
+        return sorted(pid for pid in found if pid != me and proctable.is_alive(pid))
+
+    def signal(self, number: int) -> None:
+        """Signal the worker's group and every other member."""
+        if self._worker is not None and self._worker.handle.poll() is None:
+            _send_group(self._worker.pid, number)
+        for pid in self.members():
+            if self._worker is None or pid != self._worker.pid:
+                _send(pid, number)
+
+    def kill(self, deadline_s: float) -> int:
+        """SIGKILL until nobody is left; how many had to be killed. Bounded by `deadline_s` seconds."""
+        killed: set[int] = set()
+        for _ in range(max(1, int(deadline_s / _PAUSE))):
+            self.reap_orphans()
+            members = self.members()
+            if not members:
+                break
+            if self._group is not None:
+                cgroup.kill(self._group)
+            for pid in members:
+                killed.add(pid)
+                _send(pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+            if self._worker is not None:
+                self._worker.handle.poll()
+            select.select((), (), (), _PAUSE)
+        return len(killed)
+
+    def reap_orphans(self) -> None:
+        """Take the exit of adopted orphans; the worker's own exit is left to `reap`."""
+        if sys.platform != "linux":
+            return
+        worker = self._worker.pid if self._worker is not None else -1
+        for pid in proctable.children(os.getpid()):
+            if pid != worker:
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    continue
+
+    def close(self) -> None:
+        """Remove the cgroup."""
+        if self._group is not None:
+            cgroup.remove(self._group)
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except OSError:
+        pass
+
+
+def _send_group(pid: int, number: int) -> None:
+    if sys.platform == "win32":
+        _send(pid, number)
+        return
+    try:
+        os.killpg(pid, number)
+    except OSError:
+        _send(pid, number)
+
+
+def kill_remains(run_id: str, recorded: list[tuple[int, str]], *, deadline_s: float) -> int:
+    """Kill what a dead supervisor left, from another process; how many there were.
+
+    By the run's cgroup, by the marker in their environment, and by recorded `(pid, identity)` with their descendants.
+    """
+    killed: set[int] = set()
+    me = os.getpid()
+    group = cgroup.find(run_id)
+    for _ in range(max(1, int(deadline_s / _PAUSE))):
+        found: set[int] = set(proctable.marked(MARKER, run_id))
+        if group is not None:
+            found.update(cgroup.members(group))
+        for pid, identity in recorded:
+            if is_same(pid, identity):
+                found.add(pid)
+                found.update(proctable.descendants(pid))
+        found = {pid for pid in found if pid != me and proctable.is_alive(pid)}
+        if not found:
+            break
+        if group is not None:
+            cgroup.kill(group)
+        for pid in found:
+            killed.add(pid)
+            _send(pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
+        select.select((), (), (), _PAUSE)
+    if group is not None:
+        cgroup.remove(group)
+    return len(killed)

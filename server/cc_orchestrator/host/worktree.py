@@ -1,0 +1,84 @@
+"""Worktrees for runs that write: made beside the user's checkout, which is never touched. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from cc_orchestrator.core.errors import Conflict
+from cc_orchestrator.host.git import Git
+
+_EXCLUDE = "/.agent-workspace/"
+#: A checkout of a large repository takes its time.
+CHECKOUT_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Repo:
+    """One repository: the checkout's root, its common git folder, whether it is bare, whether it has a commit."""
+
+    root: str
+    git_dir: str
+    bare: bool
+    has_commit: bool
+
+
+def find_repository(cwd: str) -> Repo | None:
+    """The repository of a folder; None where there is none. Raises Unavailable without git."""
+    git = Git(cwd)
+    status, out, _err = git.try_run("rev-parse", "--path-format=absolute", "--git-common-dir", "--is-bare-repository")
+    if status:
+        return None
+    rows = out.decode("utf-8", "replace").splitlines()
+    bare = rows[1].strip() == "true"
+    root = cwd if bare else git.text("rev-parse", "--show-toplevel")
+    has_commit = git.try_run("rev-parse", "--verify", "-q", "HEAD^{commit}")[0] == 0
+    return Repo(root, rows[0], bare, has_commit)
+
+
+def exclude_workspace(repo: Repo) -> None:
+    """Have git ignore our folder by `info/exclude`, once; no file of the user's is changed. Raises OSError."""
+    path = os.path.join(repo.git_dir, "info", "exclude")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+    except FileNotFoundError:
+        text = ""
+    if _EXCLUDE not in text.splitlines():
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(("" if not text or text.endswith("\n") else "\n") + _EXCLUDE + "\n")
+
+
+def create_worktree(repo: Repo, path: str, branch: str, base: str) -> None:
+    """A new worktree at `path` on a new `branch` from commit `base`. Conflict when one of them exists. Raises GitError."""
+    if os.path.exists(path):
+        raise Conflict(f"the worktree {path} exists already", hint="cc_workspace_status lists worktrees")
+    git = Git(repo.root, as_orchestrator=True)
+    if git.try_run("show-ref", "--verify", "--quiet", f"refs/heads/{branch}")[0] == 0:
+        raise Conflict(f"the branch {branch} exists already", hint="a new task gets a branch of its own")
+    git.run("worktree", "add", "--quiet", "-b", branch, path, base, timeout=CHECKOUT_SECONDS)
+
+
+def reuse_worktree(repo: Repo, path: str, branch: str) -> None:
+    """Check that `path` is a worktree of this repository, for a run that goes on in it. Conflict when it is not."""
+    found = find_repository(path)
+    if found is None or os.path.realpath(found.git_dir) != os.path.realpath(repo.git_dir):
+        raise Conflict(
+            f"{path} is no worktree of {repo.root} any more", hint="start a new run instead of resuming this one"
+        )
+    here = Git(path).try_run("symbolic-ref", "-q", "--short", "HEAD")[1].decode("utf-8", "replace").strip()
+    if here and here != branch:
+        raise Conflict(f"{path} is on {here}, expected {branch}", hint="start a new run instead of resuming this one")
+
+
+def is_clean(path: str) -> bool:
+    """Whether a worktree has neither changes nor untracked files."""
+    return not Git(path).run("status", "--porcelain", "-z", timeout=60.0)
+
+
+def remove_worktree(repo: Repo, path: str, *, force: bool) -> None:
+    """Remove a worktree. Conflict when it has changes and `force` is not set."""
+    if not force and not is_clean(path):
+        raise Conflict(f"{path} has changes that are committed nowhere", hint="keep it, or remove it with force")
+    Git(repo.root).run("worktree", "remove", "--force", "--force", path, timeout=60.0)

@@ -1,0 +1,221 @@
+"""cc_run_streaming and cc_run_agent: start a supervised run."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Annotated, Any, Literal, cast
+
+import yaml
+from pydantic import Field
+
+from cc_orchestrator.adapters.catalog import names as adapter_names
+from cc_orchestrator.core.errors import CcError, InvalidRequest
+from cc_orchestrator.core.states import LIVE
+from cc_orchestrator.core.text import cut
+from cc_orchestrator.operations.context import Context
+from cc_orchestrator.operations.place import prepare_workspace, workspace_of
+from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.routing.route import choose_route
+from cc_orchestrator.runs.launch import Launched, LaunchRequest, launch
+from cc_orchestrator.runs.reading import read_run
+from cc_orchestrator.runs.spec import Limits, Scope
+from cc_orchestrator.runs.summary import liveness, next_call, summarize
+from cc_orchestrator.runs.wait import WatchedRun, wait_for
+from cc_orchestrator.store.journal import START, Cursor
+from cc_orchestrator.store.paths import Workspace, existing_folder
+from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.tasks.record import create_task, drop_task
+
+ROLES = (
+    "requirements", "architecture", "development", "testing", "review", "performance", "compatibility", "documentation",
+    "automation", "security", "supervisor", "implementation", "ops", "multimodal",
+)  # fmt: skip
+MAX_TASK = 6_000_000
+#: Longest time one call may take: clients give up at 300 s.
+MAX_WAIT = 280.0
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Bytes = Annotated[int, Field(ge=1, le=10_000_000_000)]
+
+
+class ScopeParams(Params):
+    """Where a write run may write; globs relative to the repository."""
+
+    allow: Annotated[list[str], Field(max_length=200)] = []
+    deny: Annotated[list[str], Field(max_length=200)] = []
+    max_diff_lines: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+
+
+class RunParams(Params):
+    """Parameters of a new run."""
+
+    task: Annotated[str, Field(min_length=1, max_length=MAX_TASK, description="What to do, complete in itself.")]
+    adapter: Annotated[str, Field(description="claude, codex or fake.")] = "claude"
+    role: Annotated[str, Field(description="Perspective, e.g. implementation, review, testing.")] = "implementation"
+    profile: str | None = None
+    model: Annotated[str | None, Field(description="Default: the CLI's own.")] = None
+    cwd: Annotated[str | None, Field(description="Project folder; default: the server's.")] = None
+    allow_write: Annotated[bool, Field(description="Write in an own git worktree; else read-only.")] = False
+    scope: ScopeParams | None = None
+    context: Annotated[str, Field(max_length=MAX_TASK)] = ""
+    client_request_id: Annotated[str | None, Field(description="Repeat-safe: same id, same run.")] = None
+    script: Annotated[
+        dict[str, Any] | str | None, Field(description="fake only: steps, or a JSON/YAML file in cwd.")
+    ] = None
+    include_partial_messages: bool = False
+    timeout_seconds: Seconds = 1800.0
+    silence_seconds: Seconds | None = 600.0
+    question_seconds: Seconds = 300.0
+    max_turns: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_cost_usd: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    max_output_bytes: Bytes | None = 20_000_000
+    max_events_bytes: Bytes | None = 10_000_000
+    soft_output_bytes: Bytes | None = 5_000_000
+    output_budget_policy: Literal["stop", "truncate"] = "stop"
+    kill_on_excessive_output: bool = False
+    final_only: bool = False
+    final_max_chars: Annotated[int, Field(ge=1_000, le=200_000)] = 20_000
+
+
+class RunAndWaitParams(RunParams):
+    """Parameters of a new run that is waited for."""
+
+    wait_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT, description="Bound of this call, not of the worker.")] = (
+        45.0
+    )
+
+
+def limits_of(params: RunParams) -> Limits:
+    """The run's budgets."""
+    names = ("timeout_seconds", "silence_seconds", "question_seconds", "max_turns", "max_tokens", "max_cost_usd", "max_output_bytes",
+             "max_events_bytes", "soft_output_bytes", "output_budget_policy", "kill_on_excessive_output", "final_only",
+             "final_max_chars")  # fmt: skip
+    return Limits(**{name: getattr(params, name) for name in names})
+
+
+def _options(params: RunParams, cwd: str) -> dict[str, Any]:
+    if params.script is None:
+        return {}
+    if params.adapter != "fake":
+        raise InvalidRequest(f"script is for adapter fake, not {params.adapter}", hint="leave script out")
+    return {"script": params.script if isinstance(params.script, dict) else load_script(params.script, cwd)}
+
+
+def load_script(name: str, cwd: str) -> dict[str, Any]:
+    """A fake worker's script from a JSON or YAML file inside `cwd`. Raises InvalidRequest."""
+    path = os.path.realpath(os.path.join(cwd, name))
+    if not (path + os.sep).startswith(os.path.realpath(cwd) + os.sep) or not os.path.isfile(path):
+        raise InvalidRequest(f"script {name[:100]!a} is not a file inside {cwd}", hint="give a path inside the project")
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    if path.endswith((".yaml", ".yml")):
+        value = _yaml(text, path)
+    else:
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise InvalidRequest(f"script {path} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"script {path} holds no object", hint='{"steps": [{"say": {"text": "hello"}}]}')
+    return cast("dict[str, Any]", value)
+
+
+def _yaml(text: str, path: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidRequest(f"script {path} is no YAML: {error}") from error
+
+
+def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
+    """Check, record the task, launch."""
+    if params.role not in ROLES:
+        raise InvalidRequest(
+            f"there is no role {params.role[:60]!a}; known: {', '.join(ROLES)}", hint='role="implementation"'
+        )
+    route = choose_route(params.adapter, params.model, params.profile, adapter_names())
+    cwd = existing_folder(params.cwd or ctx.cwd)
+    workspace = workspace_of(ctx, cwd)
+    options = _options(params, cwd)
+    prepare_workspace(ctx, workspace)
+    scope = params.scope or ScopeParams()
+    task_id = create_task(workspace, params.task, scope=scope.model_dump(), channel=ctx.channel, clock=ctx.clock)
+    request = LaunchRequest(
+        task=params.task, task_id=task_id, cwd=cwd, adapter=route.adapter, role=params.role, profile=params.profile, model=route.model,
+        context=params.context, allow_write=params.allow_write,
+        scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params),
+        partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id,
+        channel=ctx.channel,
+    )  # fmt: skip
+    try:
+        launched = launch(workspace, request, ctx.env, ctx.clock)
+    except (CcError, OSError):
+        drop_task(workspace, task_id)
+        raise
+    if not launched.created:
+        drop_task(workspace, task_id)
+    return workspace, launched
+
+
+def started(launched: Launched, now: float) -> dict[str, Any]:
+    """The answer of a start: ids, status, what to call next."""
+    spec, state = launched.spec, launched.state
+    out: dict[str, Any] = {
+        "run_id": spec.run_id, "task_id": spec.task_id, "status": state["status"], "reason": state["reason"],
+        "liveness": liveness(state, now), "adapter": spec.adapter, "model": spec.model or "CLI default",
+        "cwd": spec.worktree or spec.cwd, "branch": spec.branch, "declared": list(spec.declared) or None,
+        "detail": cut(str(state["detail"]), 300) if state["detail"] else None,
+        "repeated": True if not launched.created else None, "cursor": str(START), "next": next_call(state),
+    }  # fmt: skip
+    return {key: value for key, value in out.items() if value is not None}
+
+
+def _run_streaming(ctx: Context, params: RunParams) -> dict[str, Any]:
+    _workspace, launched = start(ctx, params)
+    return started(launched, ctx.clock.now())
+
+
+def _run_agent(ctx: Context, params: RunAndWaitParams) -> dict[str, Any]:
+    workspace, launched = start(ctx, params)
+    run = RunDir(workspace.run(launched.spec.run_id))
+    watched = WatchedRun(run, frozenset({"finished", "question"}))
+    wait_for([watched], "any", params.wait_seconds, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress)
+    return outcome(run, ctx.clock.now())
+
+
+def outcome(run: RunDir, now: float, *, text: int = 4_000) -> dict[str, Any]:
+    """A run with what the worker says it did, for callers that waited."""
+    state, cursor = read_run(run)
+    out: dict[str, Any] = {
+        "run_id": run.run_id,
+        "task_id": state["task_id"],
+        "status": state["status"],
+        "reason": state["reason"],
+    }
+    ended = state["status"] not in LIVE
+    out.update(summarize(state, now, said=0 if ended else 300))
+    if ended:
+        claimed = (state["completion"] or {}).get("claimed") or {}
+        out["claimed"] = {"untrusted_text": cut(str(claimed.get("text", "")), text)}
+        if claimed.get("outbox"):
+            out["claimed"]["outbox"] = claimed["outbox"][:10]
+    out.update(cursor=str(Cursor(*cursor)), done=ended, next=next_call(state))
+    return {key: value for key, value in out.items() if value is not None}
+
+
+RUN_STREAMING = register(Operation(
+    name="cc_run_streaming", words=("run-streaming",), toolset="core", effect="open_world", default_on=True, hot=True,
+    summary="Start a worker on a task; answers at once with run_id. Then cc_wait.",
+    description="Start a supervised worker on a task and return its run_id at once. Read-only unless allow_write=true; a write "
+    "run gets its own git worktree and its result is a commit. Follow with cc_wait.",
+    params=RunParams, handler=_run_streaming, aliases=("cc_run_streaming_agent",), positional="task", result_cap=1_536,
+    search_hint="start run launch delegate worker agent claude codex",
+))  # fmt: skip
+
+RUN_AGENT = register(Operation(
+    name="cc_run_agent", words=("run",), toolset="core", effect="open_world",
+    summary="Start a worker and wait for its end, at most wait_seconds; past that it answers with the run_id.",
+    params=RunAndWaitParams, handler=_run_agent, positional="task", search_hint="start run wait blocking worker",
+))  # fmt: skip

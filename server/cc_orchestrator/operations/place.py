@@ -1,0 +1,71 @@
+"""Where a call is: its workspace, swept of lost runs, and the run that an id names, here or in another workspace."""
+
+from __future__ import annotations
+
+import os
+
+from cc_orchestrator.core.errors import CcError, NotFound
+from cc_orchestrator.core.ids import check_id
+from cc_orchestrator.operations.context import Context
+from cc_orchestrator.runs.spec import RunSpec, read_spec
+from cc_orchestrator.runs.sweep import sweep
+from cc_orchestrator.store import atomic, known
+from cc_orchestrator.store.paths import FOLDER, Workspace, find_workspace
+from cc_orchestrator.store.rundir import RunDir
+
+
+def workspace_of(ctx: Context, cwd: str | None = None) -> Workspace:
+    """The workspace of `cwd` or of the caller; lost runs in it are closed first."""
+    workspace = find_workspace(cwd or ctx.cwd, ctx.env)
+    settle_lost(ctx, workspace)
+    return workspace
+
+
+def settle_lost(ctx: Context, workspace: Workspace) -> None:
+    """Close lost runs. A worker's own calls and an unwritable disk leave that to others."""
+    if ctx.worker_run_id:
+        return
+    try:
+        sweep(workspace, ctx.clock)
+    except (OSError, CcError):
+        pass
+
+
+def prepare_workspace(ctx: Context, workspace: Workspace) -> None:
+    """Make the workspace folder, hidden from git. Raises OSError."""
+    os.makedirs(workspace.runs, exist_ok=True)
+    ignore = workspace.at(".gitignore")
+    if not os.path.exists(ignore):
+        atomic.write_text(ignore, "*\n")
+    known.remember_root(ctx.env, workspace.root)
+
+
+def locate_run(ctx: Context, run_id: str, cwd: str | None = None) -> tuple[Workspace, RunDir]:
+    """The run's workspace and folder. InvalidRequest for no id, NotFound when nobody knows it."""
+    check_id(run_id, "run", hint="cc_status lists runs")
+    for workspace in _candidates(ctx, cwd):
+        path = workspace.run(run_id)
+        if os.path.isdir(path):
+            settle_lost(ctx, workspace)
+            return workspace, RunDir(path)
+    raise NotFound(
+        f"there is no run {run_id} in any known workspace", hint="cc_status {} lists the runs of this workspace"
+    )
+
+
+def _candidates(ctx: Context, cwd: str | None) -> list[Workspace]:
+    found: list[Workspace] = []
+    try:
+        found.append(find_workspace(cwd or ctx.cwd, ctx.env))
+    except CcError:
+        if cwd:
+            raise
+    for root in known.known_roots(ctx.env):
+        if os.path.isdir(os.path.join(root, FOLDER)) and all(root != workspace.root for workspace in found):
+            found.append(Workspace(root, root if os.path.exists(os.path.join(root, ".git")) else None))
+    return found
+
+
+def spec_of(run: RunDir) -> RunSpec:
+    """The run's spec; Corrupt when it cannot be read."""
+    return read_spec(run.spec)
