@@ -130,6 +130,11 @@ def mask(data: bytes, known: Iterable[bytes] = ()) -> tuple[bytes, dict[str, int
     return _apply(data, _spans(data, _variants(known)), count), counts
 
 
+def find_secrets(data: bytes) -> list[tuple[int, int, str]]:
+    """`(start, end, kind)` of the secrets in `data`, sorted, none inside another: for gates that judge before they mask."""
+    return _spans(data, ())
+
+
 def _variants(known: Iterable[bytes]) -> tuple[bytes, ...]:
     """Literal secrets, longest first, also as JSON writes them."""
     found: set[bytes] = set()

@@ -26,7 +26,7 @@ from cc_orchestrator.runs.control import append_control
 from cc_orchestrator.runs.launch import LaunchRequest, find_executable, launch
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.wait import WatchedRun, wait_for
-from cc_orchestrator.store import index, ledger
+from cc_orchestrator.store import audit, index
 from cc_orchestrator.store.paths import Workspace, find_workspace
 from cc_orchestrator.store.rundir import RunDir
 
@@ -129,7 +129,7 @@ def _workspace(ctx: Context, params: DoctorParams) -> list[dict[str, Any]]:
     base = workspace.folder if os.path.isdir(workspace.folder) else workspace.root
     rows = [_check("workspace", os.access(base, os.W_OK), f"{workspace.folder}" + ("" if workspace.repository else " (no git: read-only runs only)"),
                    "make the folder writable")]  # fmt: skip
-    report = ledger.check_ledger(workspace.ledger)
+    report = audit.check_ledger(workspace.ledger)
     found = f"{report.count} receipts" if report.ok else "; ".join(f"{row[0]}: {row[1]}" for row in report.problems[:3])
     rows.append(
         _check("ledger", report.ok, found, "a receipt was changed, removed or cut off: look before you trust it")
@@ -172,7 +172,7 @@ def _mock_stream_test(ctx: Context, params: MockParams) -> dict[str, Any]:
         gates["claim_kept_apart"] = ((state["completion"] or {}).get("claimed") or {}).get("text") == "done"
         stopped = _stopped(ctx, workspace, params.timeout_seconds)
         gates["stops"] = stopped["status"] == "stopped" and stopped["reason"] == "user_requested"
-        report = ledger.check_ledger(workspace.ledger)
+        report = audit.check_ledger(workspace.ledger)
         gates["receipts"] = report.ok and report.count == 2
         details = {
             "first": state["status"],

@@ -14,7 +14,7 @@ from cc_orchestrator.operations.place import locate_run, prepare_workspace, work
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.runs.replay import replay_run
 from cc_orchestrator.runs.sweep import rebuild_index, remove_unborn, sweep
-from cc_orchestrator.store import index, ledger
+from cc_orchestrator.store import audit, index
 from cc_orchestrator.store.paths import find_workspace
 
 FOLDERS = (
@@ -57,7 +57,7 @@ def _workspace_status(ctx: Context, params: CwdParams) -> dict[str, Any]:
     for row in index.sums(workspace.index):
         counts[str(row["status"])] = counts.get(str(row["status"]), 0) + int(row["runs"])
     size, files, whole = _measure(workspace.folder)
-    report = ledger.check_ledger(workspace.ledger)
+    report = audit.check_ledger(workspace.ledger)
     worktrees = _names(workspace.at("worktrees"))
     return {
         "workspace": workspace.root, "folder": workspace.folder, "exists": os.path.isdir(workspace.folder),
