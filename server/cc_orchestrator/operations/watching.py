@@ -26,7 +26,6 @@ from cc_orchestrator.store import index
 from cc_orchestrator.store.journal import START, Cursor, last_events, parse_cursor, read_page
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
-from cc_orchestrator.verify.job import WatchedVerification
 
 #: Room for events in a controller's poll: with the summary the answer stays under 1.5 KB.
 _CONTROLLER_EVENTS = 420
@@ -174,9 +173,7 @@ def _watched(ctx: Context, name: str, wake: frozenset[str]) -> Watched:
     if is_id(name, "run"):
         _workspace, run = locate_run(ctx, name)
         return WatchedRun(run, wake)
-    if is_id(name, "ver"):
-        return WatchedVerification(workspace_of(ctx), name)
-    raise InvalidRequest(f"{name[:60]!a} is neither a run_… nor a ver_… id", hint="cc_status lists ids")
+    raise InvalidRequest(f"{name[:60]!a} is no run_… id", hint="cc_status lists ids")
 
 
 def _after_wait(woke: list[tuple[Watched, Any]], pending: list[dict[str, Any]]) -> str:

@@ -48,7 +48,9 @@ def check_result(evidence: Evidence) -> Check:
     if not evidence.spec.allow_write:
         return _check_unchanged(evidence)
     if evidence.state["snapshot"] is None:
-        notices = [str(notice.get("text", "")) for notice in evidence.state["notices"] if notice.get("code") == "no_result"]
+        notices = [
+            str(notice.get("text", "")) for notice in evidence.state["notices"] if notice.get("code") == "no_result"
+        ]
         return Check("result", "fail", "no result commit", "a commit", notices[0] if notices else "")
     if evidence.problems.get("diff"):
         return Check("result", "unverified", None, "a commit", evidence.problems["diff"], "blocked", fixable=False)
@@ -66,7 +68,10 @@ def check_result(evidence: Evidence) -> Check:
 def _find_result_problem(evidence: Evidence) -> tuple[str, bool] | None:
     """What is wrong, and whether the worker can mend it."""
     if evidence.ref_commit != evidence.commit:
-        return f"the result's ref is at {str(evidence.ref_commit)[:10]}, recorded was {str(evidence.commit)[:10]}", False
+        return (
+            f"the result's ref is at {str(evidence.ref_commit)[:10]}, recorded was {str(evidence.commit)[:10]}",
+            False,
+        )
     if evidence.base_is_ancestor is False:
         return f"the branch no longer builds on its base {str(evidence.spec.base)[:10]}", True
     if not evidence.changes:
@@ -77,7 +82,11 @@ def _find_result_problem(evidence: Evidence) -> tuple[str, bool] | None:
 def _check_unchanged(evidence: Evidence) -> Check:
     checkout = cast("dict[str, Any] | None", evidence.state["checkout"])
     if checkout is None:
-        why = "without git nobody can tell whether files changed" if evidence.spec.repository is None else "no fence was taken"
+        why = (
+            "without git nobody can tell whether files changed"
+            if evidence.spec.repository is None
+            else "no fence was taken"
+        )
         return Check("result", "unverified", None, "unchanged checkout", why, "blocked", fixable=False)
     if checkout.get("changed"):
         why = "the checkout changed during a read-only run: by the worker or by somebody else"
@@ -90,7 +99,12 @@ def check_diff_size(evidence: Evidence) -> Check:
     text = [change for change in evidence.changes if not change.binary]
     added, deleted = sum(change.added for change in text), sum(change.deleted for change in text)
     limit = evidence.spec.scope.max_diff_lines
-    measured = {"added": added, "deleted": deleted, "files": len(evidence.changes), "binary": len(evidence.changes) - len(text)}
+    measured = {
+        "added": added,
+        "deleted": deleted,
+        "files": len(evidence.changes),
+        "binary": len(evidence.changes) - len(text),
+    }
     over = limit is not None and added + deleted > limit
     return Check("diff_size", "fail" if over else "pass", measured, limit)
 
@@ -115,7 +129,11 @@ def check_outside(evidence: Evidence) -> Check:
     checkout = cast("dict[str, Any] | None", evidence.state["checkout"])
     text = "no sandbox: writes of commands outside the worktree are not seen"
     if evidence.spec.allow_write and checkout is not None:
-        same = "your checkout changed meanwhile, by you or by the worker" if checkout.get("changed") else "your checkout is unchanged"
+        same = (
+            "your checkout changed meanwhile, by you or by the worker"
+            if checkout.get("changed")
+            else "your checkout is unchanged"
+        )
         text = f"{same}; {text}"
     return Check("outside", "unverified", None, None, text, "local", required=False)
 
@@ -127,12 +145,16 @@ def check_claims(evidence: Evidence) -> Check:
         for key in _FILE_KEYS:
             claimed.update(_paths_in(record.get(key)))
     if not claimed:
-        return Check("claims", "unverified", None, None, "no record in the outbox names changed files", "blocked", required=False)
+        return Check(
+            "claims", "unverified", None, None, "no record in the outbox names changed files", "blocked", required=False
+        )
     changed = {path for change in evidence.changes for path in change.paths}
     false = sorted(claimed - changed)
     measured = {"claimed": len(claimed), "false": len(false)}
     if false:
-        return Check("claims", "fail", measured, {"false": 0}, f"claimed but unchanged: {name_some(false)}", required=False)
+        return Check(
+            "claims", "fail", measured, {"false": 0}, f"claimed but unchanged: {name_some(false)}", required=False
+        )
     return Check("claims", "pass", measured, required=False)
 
 

@@ -92,7 +92,16 @@ def read_history_lines(git: Git, base: str, commit: str) -> list[tuple[str, byte
         blobs = _raw(git.run("diff-tree", "--raw", "-z", "--no-abbrev", "--no-commit-id", "--root", *_OPTIONS, name))
         _check_size(git, [change.blob for change in blobs if change.mode != GITLINK and change.blob != _NULL])
         patch = git.run(
-            "diff-tree", "-p", "-U0", "--text", "-m", "--root", "--no-commit-id", *_OPTIONS, name, timeout=_PATCH_SECONDS
+            "diff-tree",
+            "-p",
+            "-U0",
+            "--text",
+            "-m",
+            "--root",
+            "--no-commit-id",
+            *_OPTIONS,
+            name,
+            timeout=_PATCH_SECONDS,
         )
         lines = [text for section in read_patch(patch) for _number, text in section.lines]
         found.append((name, b"\n".join(lines)))

@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from cc_orchestrator.core.errors import Conflict, CcError
+from cc_orchestrator.core.errors import CcError, Conflict
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.runs.reading import read_run
@@ -158,7 +158,9 @@ def find_planted(spec: RunSpec, since: float) -> list[str]:
     for path in (os.path.join(common, "info", "attributes"), os.path.join(common, "info", "grafts")):
         if _changed_after(path, since):
             found.append(os.path.relpath(path, common))
-    if any(_changed_after(path, since) for path in (os.path.join(common, "config"), os.path.join(own, "config.worktree"))):
+    if any(
+        _changed_after(path, since) for path in (os.path.join(common, "config"), os.path.join(own, "config.worktree"))
+    ):
         found += [f"config {key}" for key in _executing_keys(git)]
     return found
 
@@ -235,7 +237,9 @@ def read_outbox(run_folder: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in [name for name in _listed(folder) if name.endswith(".json")][:10]:
         try:
-            fd = os.open(os.path.join(folder, name), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            fd = os.open(
+                os.path.join(folder, name), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+            )
             try:
                 if stat.S_ISREG(os.fstat(fd).st_mode):
                     record = json.loads(os.read(fd, MAX_RECORD))

@@ -67,11 +67,21 @@ def check_scope(
     if escaping:
         reasons.append(f"links that leave the tree: {name_some(escaping)}")
     limit = {"allow": list(scope.allow), "deny": list(scope.deny)}
-    measured = {"files": len(touched), "ignored": len(ignored), "violations": len(outside) + len(hidden) + len(escaping)}
+    measured = {
+        "files": len(touched),
+        "ignored": len(ignored),
+        "violations": len(outside) + len(hidden) + len(escaping),
+    }
     if reasons:
         return Check("scope", "fail", measured, limit, "; ".join(reasons))
     if not ignored_complete and scope.deny:
         return Check(
-            "scope", "unverified", measured, limit, "too many ignored files to look at all of them", "blocked", fixable=True
+            "scope",
+            "unverified",
+            measured,
+            limit,
+            "too many ignored files to look at all of them",
+            "blocked",
+            fixable=True,
         )
     return Check("scope", "pass", measured, limit, "" if scope.allow or scope.deny else "no scope was set")
