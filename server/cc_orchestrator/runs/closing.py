@@ -11,6 +11,7 @@ from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.text import cut, line
+from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.outcome import Outcome, Stop, decide_outcome
 from cc_orchestrator.runs.recorder import Recorder, release_ballast
 from cc_orchestrator.runs.risk import find_flags
@@ -21,6 +22,7 @@ from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
 
 State = dict[str, Any]
+FINAL_BYTES = 80_000
 
 
 def close_run(
@@ -46,14 +48,14 @@ def close_run(
     recorder.record_end([Fact(ev.RUN_FINISHED, {key: value for key, value in data.items() if value is not None})])
     release_ballast(run)
     recorder.refresh(force=True)
-    settle(run, spec, recorder.state, clock)
+    settle(spec, recorder.state, clock)
 
 
 def _final(
     run: RunDir, spec: RunSpec, state: State, outcome: Outcome, ending: Ending, snapshot: dict[str, Any] | None,
     exited: dict[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
-    claimed: dict[str, Any] = {"text": cut(ending.text, min(spec.limits.final_max_chars * 4, 80_000))}
+    claimed: dict[str, Any] = {"text": cut_final(ending.text, spec.limits.final_max_chars)}
     outbox = list_outbox(run.outbox)
     if outbox:
         claimed["outbox"] = outbox
@@ -74,6 +76,11 @@ def _final(
     }  # fmt: skip
 
 
+def cut_final(text: str, most: int) -> str:
+    """The worker's final text, at most `most` characters (and 80 kB), marked when something was cut off."""
+    return cut(text if len(text) <= most else text[: most - 1] + "…", FINAL_BYTES)
+
+
 def list_outbox(path: str) -> list[dict[str, Any]]:
     """`{name, bytes}` of up to 50 regular files in the outbox; links are named as links and never followed."""
     found: list[dict[str, Any]] = []
@@ -89,15 +96,18 @@ def list_outbox(path: str) -> list[dict[str, Any]]:
     return found
 
 
-def settle(run: RunDir, spec: RunSpec, state: State, clock: Clock) -> None:
-    """Index row and receipt of an ended run. What fails here is made good by the next sweep."""
+def settle(spec: RunSpec, state: State, clock: Clock, *, again: bool = False) -> None:
+    """Index row and receipt of an ended run. What fails here is made good by the next sweep.
+
+    `again`: somebody may have done it before; there is one receipt all the same.
+    """
     workspace = Workspace(spec.workspace_root, spec.repository)
     try:
         index.put(workspace.index, [index_row(spec, state)])
     except OSError:
         pass
     try:
-        ledger.append(workspace.ledger, receipt(spec, state, clock))
+        ledger.append(workspace.ledger, receipt(spec, state, clock), once=again)
     except (OSError, CcError):
         pass
 
@@ -116,8 +126,8 @@ def index_row(spec: RunSpec, state: State) -> dict[str, Any]:
 
 def receipt(spec: RunSpec, state: State, clock: Clock) -> dict[str, Any]:
     """The fact of a finished run: what was observed stands apart from what the worker claimed."""
-    completion = state["completion"] or {}
-    snapshot = state["snapshot"] or {}
+    completion = part(state, "completion")
+    snapshot = part(state, "snapshot")
     observed = {
         "status": state["status"], "reason": state["reason"], "adapter": spec.adapter, "declared_model": state["model"],
         "actual_model": state["actual_model"] or "unknown", "usage": state["usage"] or "unknown",
@@ -126,7 +136,7 @@ def receipt(spec: RunSpec, state: State, clock: Clock) -> dict[str, Any]:
         "blocking_flags": [flag.code for flag in find_flags(state, clock.now()) if flag.blocking],
         "prompt_sha256": spec.prompt_sha256,
     }  # fmt: skip
-    claimed = completion.get("claimed") or {}
+    claimed: dict[str, Any] = completion.get("claimed") or {}
     return {
         "kind": "run", "ts": clock.now(), "subject": {"run_id": spec.run_id, "task_id": spec.task_id},
         "actor": spec.actor, "channel": spec.channel,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
+from cc_orchestrator.core.errors import InvalidRequest
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.runs.fold import VERSION, State, fold, new_state
 from cc_orchestrator.store.journal import START, Cursor, read_page
@@ -26,7 +27,11 @@ class Reading(NamedTuple):
 
 def read_run(run: RunDir, known: Reading | None = None) -> Reading:
     """The run's state. `known` (an earlier reading) makes it cheaper. Raises OSError only for an unreadable folder."""
-    reading = _read_on(run, known or _saved(run))
+    try:
+        reading = _read_on(run, known or _saved(run))
+    except InvalidRequest:
+        # The cursor stands on no event: the cache is of another journal. The journal is the truth.
+        reading = _read_on(run, Reading(new_state(), START))
     if reading.state["status"] in LIVE and not run.is_owned():
         # The owner may have finished between the two looks.
         reading = _read_on(run, reading)
@@ -57,7 +62,7 @@ def _saved(run: RunDir) -> Reading:
     """The saved fold, or the beginning: a missing, torn or foreign cache only costs time."""
     try:
         with open(run.fold, "rb") as file:
-            raw = cast("Any", json.loads(file.read()))
+            raw: Any = json.loads(file.read())
         state, offset = raw["state"], raw["offset"]
         size = os.stat(run.journal).st_size
         if state["v"] == VERSION and isinstance(offset, int) and offset <= size and set(new_state()) <= set(state):

@@ -8,7 +8,7 @@ from cc_orchestrator.adapters.base import Adapter, WorkerRequest
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core.errors import Unavailable
 from cc_orchestrator.core.events import Fact
-from cc_orchestrator.runs.fold import State, apply, new_state
+from cc_orchestrator.runs.fold import State, apply, new_state, part
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.spec import RunSpec, read_spec
 from cc_orchestrator.store.rundir import RunDir
@@ -27,7 +27,7 @@ class Replayed(NamedTuple):
 
 
 def replay_run(run: RunDir) -> Replayed:
-    """Replay a run's `stdout.raw`. Raises Unavailable when there is none (final_only, or deleted)."""
+    """Replay a run's `stdout.raw`. Raises Unavailable when there is none or not all of it (final_only, budgets, deleted)."""
     spec = read_spec(run.spec)
     recorded = read_run(run).state
     try:
@@ -35,7 +35,12 @@ def replay_run(run: RunDir) -> Replayed:
             data = file.read()
     except FileNotFoundError as error:
         raise Unavailable(f"{run.run_id} has no stdout.raw", hint="cc_poll shows its events") from error
-    exited = recorded["exit"] or {}
+    exited = part(recorded, "exit")
+    if exited.get("dropped_bytes") or exited.get("dropped_events"):
+        raise Unavailable(
+            f"{run.run_id} did not keep all of its output (final_only or a byte budget)",
+            hint="cc_poll shows its events",
+        )
     state, facts, ending = replay_bytes(
         find_adapter(spec.adapter), _request(spec, run), data, exited.get("exit"), exited.get("signal")
     )

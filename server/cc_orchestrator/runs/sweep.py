@@ -72,8 +72,7 @@ def _close(workspace: Workspace, run: RunDir, clock: Clock) -> bool:
         spec = None
     if state["status"] in ENDS:
         # It ended well and died before the index knew.
-        if spec is not None:
-            settle(run, spec, state, clock)
+        _settle(workspace, run, spec, state, clock)
         return False
     recorded = [(int(state["pid"]), str(state["pid_start"]))] if state["pid"] and state["pid_start"] else []
     killed = kill_remains(run.run_id, recorded, deadline_s=KILL_SECONDS)
@@ -95,8 +94,40 @@ def _close(workspace: Workspace, run: RunDir, clock: Clock) -> bool:
         journal.close()
     if spec is not None:
         write_all(run, state, clock)
-        settle(run, spec, state, clock)
+    _settle(workspace, run, spec, state, clock)
     return True
+
+
+def _settle(workspace: Workspace, run: RunDir, spec: RunSpec | None, state: State, clock: Clock) -> None:
+    """Without a spec there is no receipt, but the index must not call the run live for ever."""
+    if spec is not None:
+        settle(spec, state, clock, again=True)
+        return
+    try:
+        index.put(workspace.index, [_bare_row(run, state)])
+    except OSError:
+        pass
+
+
+def _row(run: RunDir) -> dict[str, Any]:
+    """The index's row of a run as its files are now."""
+    state = read_run(run).state
+    try:
+        return index_row(read_spec(run.spec), state)
+    except Corrupt:
+        return _bare_row(run, state)
+
+
+def _bare_row(run: RunDir, state: State) -> dict[str, Any]:
+    """What the journal alone says of a run whose spec cannot be read."""
+    usage = state["usage"]
+    row = {name: state.get(name) for name in index.COLUMNS}
+    row.update(
+        run_id=run.run_id, allow_write=int(bool(state["allow_write"])), input_tokens=usage.get("input_tokens"),
+        output_tokens=usage.get("output_tokens"), cost_usd=usage.get("cost_usd"), created_at=state["created_at"] or 0.0,
+        finished_at=state["finished_at"] or (0.0 if state["status"] in ENDS else None),
+    )  # fmt: skip
+    return row
 
 
 def _result(spec: RunSpec | None) -> list[Fact]:
@@ -110,7 +141,7 @@ def _result(spec: RunSpec | None) -> list[Fact]:
 
 
 def rebuild_index(workspace: Workspace) -> list[str]:
-    """Make the index anew from the run folders; the ids that are live or lost. Folders without a readable spec are skipped."""
+    """Make the index anew from the run folders; the ids that are live or lost. A run without a readable spec is known by its journal alone."""
     rows: list[dict[str, Any]] = []
     live: list[str] = []
     try:
@@ -122,8 +153,8 @@ def rebuild_index(workspace: Workspace) -> list[str]:
             continue
         run = RunDir(os.path.join(workspace.runs, name))
         try:
-            row = index_row(read_spec(run.spec), read_run(run).state)
-        except (Corrupt, OSError):
+            row = _row(run)
+        except OSError:
             continue
         if row["status"] not in ENDS or row["status"] == "lost":
             live.append(name)

@@ -116,14 +116,9 @@ def wait_for(
             for key, _events in ready:
                 _hear(key, looks, selector, ears, clock.now())
             if not ready:
-                progress(
-                    clock.mono() - begun, timeout, f"{sum(look.woke is None for look in looks.values())} still going"
-                )
-                for item in watched:
-                    if looks[item.id].woke is None:
-                        looks[item.id] = item.look(clock.now())
-                        if item.id not in ears:
-                            _attach(selector, ears, item)
+                still = sum(look.woke is None for look in looks.values())
+                progress(clock.mono() - begun, timeout, f"{still} still going")
+                _look_around(watched, looks, selector, ears, clock.now())
     finally:
         for ear in ears.values():
             ear.close()

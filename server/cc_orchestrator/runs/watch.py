@@ -20,6 +20,7 @@ from cc_orchestrator.host.bell import Bell
 from cc_orchestrator.host.process import Exit
 from cc_orchestrator.policy.rules import Posture
 from cc_orchestrator.runs.control import ControlReader
+from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.limits import Breach, Measures, check_limits, used_tokens
 from cc_orchestrator.runs.outcome import Stop
 from cc_orchestrator.runs.pump import Pump
@@ -61,6 +62,8 @@ class Watch:
         self._said: set[tuple[str, str]] = set()
         self._begun = self._active = clock.mono()
         self._output_bytes = 0
+        if spec.limits.final_only:
+            worker.out.keep = worker.err.keep = False
         self._closed_input = False
         self._lingered = False
         self.exited: dict[str, Any] | None = None
@@ -220,7 +223,7 @@ class Watch:
         state = self._recorder.state
         usage = state["usage"]
         waits = bool(self._questions.pending)
-        until = (state["retrying"] or {}).get("until")
+        until = part(state, "retrying").get("until")
         if waits or (until is not None and until > self._clock.now()):
             self._active = now
         return Measures(
@@ -320,11 +323,24 @@ class Watch:
             reply = self._questions.answer(question_id, "deny", by="end of run")
             if reply is not None:
                 self._recorder.record(reply.facts)
-        self.exited = {"exit": exit_status.code, "signal": exit_status.signal, "leftovers": leftovers}
+        self.exited = {
+            "exit": exit_status.code,
+            "signal": exit_status.signal,
+            "leftovers": leftovers,
+            **self._dropped(),
+        }
         if self._lingered:
             exit_status = Exit(0, None)
         self.ending = worker.session.ending(exit_status.code, exit_status.signal)
         self._selector.close()
+
+    def _dropped(self) -> dict[str, int]:
+        """What a budget or `final_only` kept out of the files, where anything was."""
+        counts = {
+            "dropped_bytes": self._worker.out.dropped_bytes + self._worker.err.dropped_bytes,
+            "dropped_events": self._recorder.dropped,
+        }
+        return {name: count for name, count in counts.items() if count}
 
     def _final_stop(self) -> Stop | None:
         """A ladder that never took a step, or only shooed a lingerer away, leaves the end to what the worker said."""

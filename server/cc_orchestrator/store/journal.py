@@ -125,7 +125,8 @@ class Journal:
 
     def append(self, facts: Iterable[Fact], **extra: str | None) -> list[dict[str, Any]]:
         """Write the facts as events and return them (envelope included). Raises OSError; then nothing counts as written."""
-        now = self._clock.now()
+        # Rounded as it is written, so that a live fold and one of the file agree.
+        now = round(self._clock.now(), 4)
         events: list[dict[str, Any]] = []
         parts: list[bytes] = []
         seq = self.seq
