@@ -9,7 +9,7 @@ from __future__ import annotations
 import selectors
 import socket
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock
@@ -87,6 +87,15 @@ class WatchedRun:
         return self._notable
 
 
+@runtime_checkable
+class Rouses(Protocol):
+    """A `cancelled` that also wakes a sleeping wait: its descriptor becomes readable when it turns true."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        ...
+
+
 class Woken(NamedTuple):
     """`(watched, look)` of those that woke, and of those that did not."""
 
@@ -103,7 +112,11 @@ def wait_for(
     deadline = begun + timeout
     selector = selectors.DefaultSelector()
     ears: dict[str, socket.socket] = {}
+    looked = begun
     try:
+        rouser: object = cancelled
+        if isinstance(rouser, Rouses):
+            selector.register(rouser.fileno(), selectors.EVENT_READ, None)
         for item in watched:
             # The bell first, the look after it: nothing can slip between.
             _attach(selector, ears, item)
@@ -114,16 +127,13 @@ def wait_for(
                 break
             ready = selector.select(min(deadline - now, SLICE_SECONDS))
             for key, _events in ready:
-                _hear(key, looks, selector, ears, clock.now())
-            if not ready:
-                progress(
-                    clock.mono() - begun, timeout, f"{sum(look.woke is None for look in looks.values())} still going"
-                )
-                for item in watched:
-                    if looks[item.id].woke is None:
-                        looks[item.id] = item.look(clock.now())
-                        if item.id not in ears:
-                            _attach(selector, ears, item)
+                if key.data is not None:
+                    _hear(key, looks, selector, ears, clock.now())
+            # A chatty run must not keep the others, nor what only time brings, from being looked at.
+            if not ready or clock.mono() - looked >= SLICE_SECONDS:
+                looked = clock.mono()
+                progress(looked - begun, timeout, f"{sum(look.woke is None for look in looks.values())} still going")
+                _look_around(watched, looks, selector, ears, clock.now())
     finally:
         for ear in ears.values():
             ear.close()
@@ -144,6 +154,21 @@ def _hear(
     if not _drain(key.fileobj):
         _detach(selector, ears, item)
     looks[item.id] = item.look(now)
+
+
+def _look_around(
+    watched: list[Watched],
+    looks: dict[str, Look],
+    selector: selectors.BaseSelector,
+    ears: dict[str, socket.socket],
+    now: float,
+) -> None:
+    """Once a slice: what only time brings (a stall, a death without a bell)."""
+    for item in watched:
+        if looks[item.id].woke is None:
+            looks[item.id] = item.look(now)
+            if item.id not in ears:
+                _attach(selector, ears, item)
 
 
 def _enough(looks: dict[str, Look], until: str) -> bool:
