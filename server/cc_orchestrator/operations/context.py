@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cc_orchestrator.core.clock import Clock, SystemClock
@@ -15,12 +16,12 @@ MARKER = "CC_RUN_ID"
 
 
 class Cancellation:
-    """Set once, from any thread; a descriptor becomes readable then, so that a sleeping wait ends at once."""
+    """Set once, from any thread; wakes every wait that listens, so that a sleeping one ends at once."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._set = False
-        self._pair: tuple[socket.socket, socket.socket] | None = None
+        self._listeners: list[socket.socket] = []
 
     def __call__(self) -> bool:
         return self._set
@@ -29,24 +30,23 @@ class Cancellation:
         """The caller is gone."""
         with self._guard:
             self._set = True
-            if self._pair is not None:
-                self._pair[1].send(b"\n")
+            for end in self._listeners:
+                end.send(b"\n")
 
-    def fileno(self) -> int:
-        """Readable once it is set. Made when first asked for; `close` frees it."""
-        with self._guard:
-            if self._pair is None:
-                self._pair = socket.socketpair()
+    @contextmanager
+    def listening(self) -> Generator[socket.socket, None, None]:
+        """A socket that becomes readable once it is set; closed at the end of the block."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            with self._guard:
+                self._listeners.append(ours)
                 if self._set:
-                    self._pair[1].send(b"\n")
-            return self._pair[0].fileno()
-
-    def close(self) -> None:
-        """Free the descriptor; by the thread that asked for it."""
-        with self._guard:
-            for end in self._pair or ():
-                end.close()
-            self._pair = None
+                    ours.send(b"\n")
+            try:
+                yield theirs
+            finally:
+                with self._guard:
+                    self._listeners.remove(ours)
 
 
 def _ignore(_done: float, _total: float | None, _message: str) -> None:

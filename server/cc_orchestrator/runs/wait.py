@@ -9,6 +9,7 @@ from __future__ import annotations
 import selectors
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from cc_orchestrator.core import events as ev
@@ -89,10 +90,10 @@ class WatchedRun:
 
 @runtime_checkable
 class Rouses(Protocol):
-    """A `cancelled` that also wakes a sleeping wait: its descriptor becomes readable when it turns true."""
+    """A `cancelled` that also wakes a sleeping wait."""
 
-    def fileno(self) -> int:
-        """The descriptor."""
+    def listening(self) -> AbstractContextManager[socket.socket]:
+        """A socket that becomes readable when it turns true."""
         ...
 
 
@@ -113,10 +114,11 @@ def wait_for(
     selector = selectors.DefaultSelector()
     ears: dict[str, socket.socket] = {}
     looked = begun
+    stack = ExitStack()
     try:
         rouser: object = cancelled
         if isinstance(rouser, Rouses):
-            selector.register(rouser.fileno(), selectors.EVENT_READ, None)
+            selector.register(stack.enter_context(rouser.listening()), selectors.EVENT_READ, None)
         for item in watched:
             # The bell first, the look after it: nothing can slip between.
             _attach(selector, ears, item)
@@ -138,6 +140,7 @@ def wait_for(
         for ear in ears.values():
             ear.close()
         selector.close()
+        stack.close()
     rows = [(item, looks[item.id]) for item in watched]
     return Woken([row for row in rows if row[1].woke], [row for row in rows if not row[1].woke])
 

@@ -139,7 +139,7 @@ async def _call(
     try:
         op = find(params.name)
         inner = _with_client(base, ctx, gone)
-        work = partial(_work, op, inner, dict(params.arguments or {}))
+        work = partial(invoke, op, inner, dict(params.arguments or {}))
         return _result(await anyio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=True))
     except anyio.get_cancelled_exc_class():
         gone.set()
@@ -149,13 +149,6 @@ async def _call(
     except Exception as error:  # noqa: BLE001 - a process edge: a defect must reach the caller as one
         print(f"{params.name[:80]}: {error!r}", file=sys.stderr)  # noqa: T201
         return _failure(Internal(f"{params.name[:80]}: {line(repr(error), 300)}", hint="report this; cc_doctor"))
-
-
-def _work(op: Operation, ctx: Context, raw: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return invoke(op, ctx, raw)
-    finally:
-        ctx.cancelled.close()
 
 
 def _with_client(base: Context, ctx: _Ctx, gone: Cancellation) -> Context:
