@@ -43,10 +43,11 @@ def close_run(
     data = _final(run, spec, recorder.state, outcome, ending, snapshot, exited)
     if place is not None:
         data["checkout"] = compare_fence(spec, place.fence)
-    recorder.record_end([Fact(ev.RUN_FINISHED, {key: value for key, value in data.items() if value is not None})])
+    told = recorder.record_end([Fact(ev.RUN_FINISHED, {key: value for key, value in data.items() if value is not None})])
     release_ballast(run)
     recorder.refresh(force=True)
-    settle(run, spec, recorder.state, clock)
+    if told:
+        settle(spec, recorder.state, clock)
 
 
 def _final(
@@ -89,17 +90,18 @@ def list_outbox(path: str) -> list[dict[str, Any]]:
     return found
 
 
-def settle(run: RunDir, spec: RunSpec, state: State, clock: Clock) -> None:
-    """Index row and receipt of an ended run. What fails here is made good by the next sweep."""
+def settle(spec: RunSpec, state: State, clock: Clock, *, again: bool = False) -> bool:
+    """Receipt and index row of an ended run; whether both are written. A sweep makes good what failed.
+
+    `again`: somebody may have died in the middle of this, so a receipt that is there already is the receipt.
+    """
     workspace = Workspace(spec.workspace_root, spec.repository)
     try:
+        ledger.append(workspace.ledger, receipt(spec, state, clock), once=again)
         index.put(workspace.index, [index_row(spec, state)])
-    except OSError:
-        pass
-    try:
-        ledger.append(workspace.ledger, receipt(spec, state, clock))
     except (OSError, CcError):
-        pass
+        return False
+    return True
 
 
 def index_row(spec: RunSpec, state: State) -> dict[str, Any]:
