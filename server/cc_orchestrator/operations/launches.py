@@ -17,6 +17,7 @@ from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.routing.route import choose_route
+from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import Launched, LaunchRequest, launch
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.spec import Limits, Scope
@@ -197,10 +198,10 @@ def outcome(run: RunDir, now: float, *, text: int = 4_000) -> dict[str, Any]:
     ended = state["status"] not in LIVE
     out.update(summarize(state, now, said=0 if ended else 300))
     if ended:
-        claimed = (state["completion"] or {}).get("claimed") or {}
-        out["claimed"] = {"untrusted_text": cut(str(claimed.get("text", "")), text)}
-        if claimed.get("outbox"):
-            out["claimed"]["outbox"] = claimed["outbox"][:10]
+        said = claimed(state)
+        out["claimed"] = {"untrusted_text": cut(str(said.get("text", "")), text)}
+        if said.get("outbox"):
+            out["claimed"]["outbox"] = said["outbox"][:10]
     out.update(cursor=str(Cursor(*cursor)), done=ended, next=next_call(state))
     return {key: value for key, value in out.items() if value is not None}
 

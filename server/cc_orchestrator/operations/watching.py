@@ -18,6 +18,7 @@ from cc_orchestrator.operations.launches import MAX_WAIT, outcome
 from cc_orchestrator.operations.place import locate_run, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.runs.artifacts import write_all
+from cc_orchestrator.runs.fold import claimed, part
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.risk import find_flags, summarize_flags
 from cc_orchestrator.runs.summary import brief_event, liveness, name_tools, next_call, summarize
@@ -299,15 +300,15 @@ def _summarize(ctx: Context, params: SummarizeParams) -> dict[str, Any]:
         if state["status"] in LIVE:
             raise InvalidRequest(f"{run.run_id} is live: its supervisor writes its files", hint="write_artifacts=false")
         write_all(run, state, ctx.clock)
-    snapshot = state["snapshot"] or {}
+    snapshot = part(state, "snapshot")
     timeline = [
         f"{tool} x{count}" if count > 1 else tool for _first, _last, tool, count, _target in state["timeline"][-20:]
     ]
-    claimed = ((state["completion"] or {}).get("claimed") or {}).get("text", "")
+    said = claimed(state).get("text", "")
     return drop_empty({
         **head(run, state, now), "task_id": state["task_id"], "summary": summarize(state, now, said=0),
-        "claimed": {"untrusted_text": cut(str(claimed), 1_500)} if claimed else None,
-        "observed": (state["completion"] or {}).get("observed"), "risk": _risk(state, now),
+        "claimed": {"untrusted_text": cut(str(said), 1_500)} if said else None,
+        "observed": part(state, "completion").get("observed"), "risk": _risk(state, now),
         "changed_files": [{key: row.get(key) for key in ("path", "status", "added", "deleted")} for row in snapshot.get("files", [])[:25]],
         "timeline": timeline, "notices": state["notices"][-5:], "stderr_tail": cut(state["stderr"][-400:], 400) or None,
         "path": run.path, "next": next_call(state),

@@ -11,6 +11,7 @@ from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.text import cut, line
+from cc_orchestrator.runs.fold import claimed, part
 from cc_orchestrator.runs.outcome import Outcome, Stop, decide_outcome
 from cc_orchestrator.runs.recorder import Recorder, release_ballast
 from cc_orchestrator.runs.risk import find_flags
@@ -118,8 +119,8 @@ def index_row(spec: RunSpec, state: State) -> dict[str, Any]:
 
 def receipt(spec: RunSpec, state: State, clock: Clock) -> dict[str, Any]:
     """The fact of a finished run: what was observed stands apart from what the worker claimed."""
-    completion = state["completion"] or {}
-    snapshot = state["snapshot"] or {}
+    said = claimed(state)
+    snapshot = part(state, "snapshot")
     observed = {
         "status": state["status"], "reason": state["reason"], "adapter": spec.adapter, "declared_model": state["model"],
         "actual_model": state["actual_model"] or "unknown", "usage": state["usage"] or "unknown",
@@ -128,10 +129,9 @@ def receipt(spec: RunSpec, state: State, clock: Clock) -> dict[str, Any]:
         "blocking_flags": [flag.code for flag in find_flags(state, clock.now()) if flag.blocking],
         "prompt_sha256": spec.prompt_sha256,
     }  # fmt: skip
-    claimed = completion.get("claimed") or {}
     return {
         "kind": "run", "ts": clock.now(), "subject": {"run_id": spec.run_id, "task_id": spec.task_id},
         "actor": spec.actor, "channel": spec.channel,
         "observed": {key: value for key, value in observed.items() if value is not None},
-        "claimed": {"text": cut(str(claimed.get("text", "")), 400), "outbox": claimed.get("outbox") or []},
+        "claimed": {"text": cut(str(said.get("text", "")), 400), "outbox": said.get("outbox") or []},
     }  # fmt: skip

@@ -103,7 +103,7 @@ def launch(workspace: Workspace, request: LaunchRequest, env: Mapping[str, str],
         except BaseException:
             claim.withdraw()
             raise
-    _start(workspace, run, spec, prompt, clock)
+    _start(workspace, run, spec, prompt, env, clock)
     limit = START_SECONDS_WRITE if spec.allow_write else START_SECONDS
     return Launched(spec, _first_sign(run.run, clock, limit), True)
 
@@ -271,7 +271,7 @@ def _created(spec: RunSpec) -> Fact:
     return Fact(ev.RUN_CREATED, {key: value for key, value in data.items() if value is not None})
 
 
-def _start(workspace: Workspace, made: _Made, spec: RunSpec, prompt: str, clock: Clock) -> None:
+def _start(workspace: Workspace, made: _Made, spec: RunSpec, prompt: str, env: Mapping[str, str], clock: Clock) -> None:
     run = made.run
     try:
         index.put(workspace.index, [index_row(spec, {**fold(()), "status": "starting"})])
@@ -284,7 +284,7 @@ def _start(workspace: Workspace, made: _Made, spec: RunSpec, prompt: str, clock:
             file.flush()
             file.seek(0)
             detach_light(
-                "cc_orchestrator.runs.supervisor", [run.path, str(made.lock_fd), str(bell_fd)], cwd=workspace.root,
+                "cc_orchestrator.runs.supervisor", [run.path, str(made.lock_fd), str(bell_fd)], cwd=workspace.root, env=env,
                 stdin_fd=file.fileno(), pass_fds=[fd for fd in (made.lock_fd, bell_fd) if fd >= 0], stderr_path=run.log,
             )  # fmt: skip
     except (OSError, CcError) as error:

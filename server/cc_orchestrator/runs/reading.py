@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.runs.fold import VERSION, State, fold, new_state
@@ -57,7 +57,7 @@ def _saved(run: RunDir) -> Reading:
     """The saved fold, or the beginning: a missing, torn or foreign cache only costs time."""
     try:
         with open(run.fold, "rb") as file:
-            raw = cast("Any", json.loads(file.read()))
+            raw: Any = json.loads(file.read())
         state, offset = raw["state"], raw["offset"]
         size = os.stat(run.journal).st_size
         if state["v"] == VERSION and isinstance(offset, int) and offset <= size and set(new_state()) <= set(state):

@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core import events as ev
@@ -92,7 +93,7 @@ def _own(run: RunDir, spec: RunSpec, prompt: str, recorder: Recorder, bell: Bell
 def _watch(
     run: RunDir, spec: RunSpec, place: Place, worker: Worker, recorder: Recorder, bell: Bell | None, clock: Clock
 ) -> None:
-    started = {
+    started: dict[str, Any] = {
         "pid": worker.child.pid, "pid_start": worker.child.identity, "supervisor_pid": os.getpid(),
         "containment": worker.tree.level, "cwd": place.cwd,
     }  # fmt: skip

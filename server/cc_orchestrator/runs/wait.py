@@ -146,21 +146,6 @@ def _hear(
     looks[item.id] = item.look(now)
 
 
-def _look_around(
-    watched: list[Watched],
-    looks: dict[str, Look],
-    selector: selectors.BaseSelector,
-    ears: dict[str, socket.socket],
-    now: float,
-) -> None:
-    """Once a slice: what only time brings (a stall, a death without a bell)."""
-    for item in watched:
-        if looks[item.id].woke is None:
-            looks[item.id] = item.look(now)
-            if item.id not in ears:
-                _attach(selector, ears, item)
-
-
 def _enough(looks: dict[str, Look], until: str) -> bool:
     hits = [look.woke is not None for look in looks.values()]
     return all(hits) if until == "all" else any(hits)

@@ -10,8 +10,8 @@ import re
 import sys
 from typing import Any, cast
 
-from cc_orchestrator.operations import catalog
-from cc_orchestrator.operations.registry import Operation, operations
+from cc_orchestrator.operations.catalog import operations
+from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.schemas import params_schema
 
 BEGIN, END = "<!-- operations:begin -->", "<!-- operations:end -->"
@@ -45,7 +45,6 @@ def _put(path: str, text: str, *, check: bool) -> bool:
 
 def table() -> str:
     """One row per operation."""
-    assert catalog.MODULES
     rows = ["| tool | command | does | effect | listed |", "| --- | --- | --- | --- | --- |"]
     rows += [
         f"| `{op.name}` | `{' '.join(op.words)}` | {op.summary} | {op.effect} | {'yes' if op.default_on else op.toolset} |"

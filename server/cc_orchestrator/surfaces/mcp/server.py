@@ -58,10 +58,14 @@ def main(argv: list[str]) -> int:
 async def _serve(server: Server[Any]) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(_end_on_signal, group.cancel_scope)
-        group.start_soon(partial(anyio.to_thread.run_sync, on_door_start, Context.here("mcp"), abandon_on_cancel=True))
+        group.start_soon(_greet)
         async with stdio_server() as (reader, writer):
             await server.run(reader, writer, server.create_initialization_options())
         group.cancel_scope.cancel()
+
+
+async def _greet() -> None:
+    await anyio.to_thread.run_sync(on_door_start, Context.here("mcp"), abandon_on_cancel=True)
 
 
 async def _end_on_signal(_scope: anyio.CancelScope) -> None:
