@@ -122,8 +122,8 @@ def _recover(ctx: Context, params: CwdParams) -> dict[str, Any]:
     except Corrupt:
         broken = True
         index.set_aside(workspace.index)
-    lost = sweep(workspace, ctx.clock)
     live = rebuild_index(workspace)
+    lost = sweep(workspace, ctx.clock)
     return {
         "workspace": workspace.root, "lost": lost, "live": [run_id for run_id in live if run_id not in lost], "index_was_broken": broken,
         "removed_unborn": remove_unborn(workspace.runs, forget_unborn), "next": "cc_status {}",

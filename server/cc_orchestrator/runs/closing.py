@@ -27,8 +27,8 @@ State = dict[str, Any]
 def close_run(
     run: RunDir, spec: RunSpec, recorder: Recorder, clock: Clock, *, stop: Stop | None, place: Place | None = None,
     ending: Ending | None = None, exited: dict[str, Any] | None = None, commits: bool = True,
-) -> None:  # fmt: skip
-    """Record the end. `ending` and `exited` are None when no worker ever ran."""
+) -> bool:  # fmt: skip
+    """Record the end; whether nothing is left for a sweep to do. `ending` and `exited` are None when no worker ever ran."""
     if ending is None:
         ending = Ending(stop.reason if stop is not None else "internal", "", stop.detail if stop is not None else "")
     if exited is not None:
@@ -44,11 +44,13 @@ def close_run(
     data = _final(run, spec, recorder.state, outcome, ending, snapshot, exited)
     if place is not None:
         data["checkout"] = compare_fence(spec, place.fence)
-    told = recorder.record_end([Fact(ev.RUN_FINISHED, {key: value for key, value in data.items() if value is not None})])
+    told = recorder.record_end(
+        [Fact(ev.RUN_FINISHED, {key: value for key, value in data.items() if value is not None})]
+    )
     release_ballast(run)
     recorder.refresh(force=True)
-    if told:
-        settle(spec, recorder.state, clock)
+    # An end that could not be written is no end: the freed lock tells it, and a sweep writes it.
+    return told and settle(spec, recorder.state, clock)
 
 
 def _final(

@@ -65,6 +65,29 @@ class RunDir:
         """stderr of the supervisor itself."""
         return self.at("supervisor.log")
 
+    def raw(self, stream: str) -> str:
+        """The masked bytes of stdout or stderr."""
+        return self.at(f"{stream}.raw")
+
+    def make_raw(self) -> None:
+        """Make both raw files, right before the worker starts. Raises OSError."""
+        for stream in ("stderr", "stdout"):
+            os.close(os.open(self.raw(stream), os.O_WRONLY | os.O_CREAT, 0o600))
+
+    @property
+    def may_have_started(self) -> bool:
+        """Whether a worker may have been started: false is certain."""
+        return os.path.exists(self.raw("stdout"))
+
+    def remove_temporary(self) -> None:
+        """Remove what an atomic write left that was killed in the middle. For the owner of the run only. Never raises."""
+        try:
+            for name in os.listdir(self.path):
+                if name.startswith(".") and name.endswith(".tmp"):
+                    os.unlink(self.at(name))
+        except OSError:
+            pass
+
     def is_owned(self) -> bool:
         """Whether a live process holds the run."""
         return lock.is_held(self.lock)
