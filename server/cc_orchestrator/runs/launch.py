@@ -30,14 +30,14 @@ from cc_orchestrator.host.detach import detach_light
 from cc_orchestrator.runs.closing import index_row
 from cc_orchestrator.runs.fold import State, fold
 from cc_orchestrator.runs.prompt import render_prompt
-from cc_orchestrator.runs.reading import read_run
+from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.recorder import write_ballast
 from cc_orchestrator.runs.requests import claim_request
-from cc_orchestrator.runs.spec import Limits, RunSpec, Scope, read_spec
+from cc_orchestrator.runs.spec import Limits, RunSpec, Scope
 from cc_orchestrator.runs.tree import head_commit
 from cc_orchestrator.store import atomic, index
 from cc_orchestrator.store.journal import Journal
-from cc_orchestrator.store.paths import Workspace, existing_folder
+from cc_orchestrator.store.paths import FOLDER, Workspace, existing_folder
 from cc_orchestrator.store.rundir import RunDir, hidden_folder, mark_open, mark_settled, reveal
 
 #: How long an answer waits for `run.started`. A checkout that takes longer is made while the caller goes on.
@@ -182,7 +182,7 @@ def _place(workspace: Workspace, request: LaunchRequest, cwd: str) -> dict[str, 
     out["worktree"] = (follow.worktree if follow is not None else None) or workspace.worktree(request.task_id)
     out["branch"] = (follow.branch if follow is not None else None) or f"cc/{request.task_id}"
     subfolder = os.path.relpath(cwd, workspace.repository)
-    inside = subfolder != "." and not subfolder.startswith("..") and not subfolder.startswith(".agent-workspace")
+    inside = subfolder != "." and not subfolder.startswith("..") and not subfolder.startswith(FOLDER)
     out["subfolder"] = subfolder if inside else ""
     return out
 

@@ -9,8 +9,11 @@ import json
 import os
 from typing import Any, NamedTuple
 
+from cc_orchestrator.core.errors import Corrupt
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.runs.fold import VERSION, State, fold, new_state
+from cc_orchestrator.runs.spec import RunSpec, from_json
+from cc_orchestrator.store.atomic import read_json
 from cc_orchestrator.store.journal import START, Cursor, read_page
 from cc_orchestrator.store.rundir import RunDir
 
@@ -65,3 +68,14 @@ def _saved(run: RunDir) -> Reading:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return Reading(new_state(), START)
+
+
+def read_spec(path: str) -> RunSpec:
+    """The spec in a file; Corrupt when it is missing or is no spec."""
+    raw = read_json(path)
+    if raw is None:
+        raise Corrupt(f"{path} is missing", hint="cc_recover closes runs that cannot be read")
+    try:
+        return from_json(raw)
+    except (TypeError, AttributeError) as error:
+        raise Corrupt(f"{path} is no run spec: {error}", hint="cc_recover closes runs that cannot be read") from error

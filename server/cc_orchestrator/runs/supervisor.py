@@ -26,8 +26,9 @@ from cc_orchestrator.host.tree import HELPER
 from cc_orchestrator.runs import closing
 from cc_orchestrator.runs.artifacts import Artifacts
 from cc_orchestrator.runs.outcome import Stop
+from cc_orchestrator.runs.reading import read_spec
 from cc_orchestrator.runs.recorder import Recorder
-from cc_orchestrator.runs.spec import RunSpec, read_spec
+from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.runs.tree import Place, TreeError, prepare_place
 from cc_orchestrator.runs.watch import Watch
 from cc_orchestrator.runs.worker import Worker, request_for

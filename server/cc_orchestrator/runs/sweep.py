@@ -21,9 +21,9 @@ from cc_orchestrator.host.tree import end_helpers, kill_remains
 from cc_orchestrator.runs.artifacts import write_all
 from cc_orchestrator.runs.closing import index_row, settle
 from cc_orchestrator.runs.fold import State, fold
-from cc_orchestrator.runs.reading import read_run
+from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.recorder import release_ballast, write_fold
-from cc_orchestrator.runs.spec import RunSpec, read_spec
+from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.runs.tree import TreeError, drop_place, take_result
 from cc_orchestrator.store import index, ledger, lock
 from cc_orchestrator.store.journal import Journal, last_events, read_page

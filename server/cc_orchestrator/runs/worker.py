@@ -11,7 +11,7 @@ from cc_orchestrator.adapters.base import Adapter, Session, WorkerRequest
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core.redact import Masker
 from cc_orchestrator.host.env import worker_env
-from cc_orchestrator.host.process import Child, Exit, reap, spawn
+from cc_orchestrator.host.process import Child, Exit, SpawnError, reap, spawn
 from cc_orchestrator.host.tree import Tree
 from cc_orchestrator.runs.pump import Feed, Pump
 from cc_orchestrator.runs.spec import RunSpec
@@ -70,7 +70,7 @@ class Worker(NamedTuple):
                 Pump("stdout", child.stdout, run.raw("stdout"), Masker(known)),
                 Pump("stderr", child.stderr, run.raw("stderr"), Masker(known)),
             )  # fmt: skip
-        except BaseException:
+        except (SpawnError, OSError):
             # Nobody else would know of a worker that started here.
             tree.kill(KILL_SECONDS)
             tree.close()

@@ -16,9 +16,9 @@ from cc_orchestrator.core.errors import CcError, Conflict
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.runs.fold import part
-from cc_orchestrator.runs.reading import read_run
-from cc_orchestrator.runs.spec import RunSpec, read_spec
-from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.runs.reading import read_run, read_spec
+from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.store.paths import FOLDER, Workspace
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.verify.diff import LINK, Change, DiffError, read_changes, read_history_lines, sealed_git
 from cc_orchestrator.verify.drift import list_ignored
@@ -209,7 +209,7 @@ def _find_strays(workspace: Workspace, since: float, until: float) -> list[str]:
         except OSError:
             continue
         if since <= changed <= until:
-            found.append(f".agent-workspace/worktrees/{name}")
+            found.append(f"{FOLDER}/worktrees/{name}")
     return found
 
 
