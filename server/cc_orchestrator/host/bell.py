@@ -133,7 +133,9 @@ class Bell:
             except BlockingIOError:
                 continue
             except OSError:
-                self._drop(fd)
+                # The other end is gone, but it may have poked before it went: then only the selector's reader may drop it.
+                if self._selector is None:
+                    self._drop(fd)
 
     def release(self) -> None:
         """Forget the descriptor without removing the socket: it belongs to another process now."""
