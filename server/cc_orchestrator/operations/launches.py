@@ -17,6 +17,7 @@ from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.routing.route import choose_route
+from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import Launched, LaunchRequest, launch
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.spec import Limits, Scope
@@ -68,7 +69,7 @@ class RunParams(Params):
     silence_seconds: Seconds | None = 600.0
     question_seconds: Seconds = 300.0
     max_turns: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000_000)] | None = None
     max_cost_usd: Annotated[float, Field(gt=0, le=100_000)] | None = None
     max_output_bytes: Bytes | None = 20_000_000
     max_events_bytes: Bytes | None = 10_000_000
@@ -197,10 +198,10 @@ def outcome(run: RunDir, now: float, *, text: int = 4_000) -> dict[str, Any]:
     ended = state["status"] not in LIVE
     out.update(summarize(state, now, said=0 if ended else 300))
     if ended:
-        claimed = (state["completion"] or {}).get("claimed") or {}
-        out["claimed"] = {"untrusted_text": cut(str(claimed.get("text", "")), text)}
-        if claimed.get("outbox"):
-            out["claimed"]["outbox"] = claimed["outbox"][:10]
+        said = claimed(state)
+        out["claimed"] = {"untrusted_text": cut(str(said.get("text", "")), text)}
+        if said.get("outbox"):
+            out["claimed"]["outbox"] = said["outbox"][:10]
     out.update(cursor=str(Cursor(*cursor)), done=ended, next=next_call(state))
     return {key: value for key, value in out.items() if value is not None}
 
@@ -211,11 +212,13 @@ RUN_STREAMING = register(Operation(
     description="Start a supervised worker on a task and return its run_id at once. Read-only unless allow_write=true; a write "
     "run gets its own git worktree and its result is a commit. Follow with cc_wait.",
     params=RunParams, handler=_run_streaming, aliases=("cc_run_streaming_agent",), positional="task", result_cap=1_536,
+    long_texts=("task", "context"),
     search_hint="start run launch delegate worker agent claude codex",
 ))  # fmt: skip
 
 RUN_AGENT = register(Operation(
     name="cc_run_agent", words=("run",), toolset="core", effect="open_world",
     summary="Start a worker and wait for its end, at most wait_seconds; past that it answers with the run_id.",
-    params=RunAndWaitParams, handler=_run_agent, positional="task", search_hint="start run wait blocking worker",
+    params=RunAndWaitParams, handler=_run_agent, positional="task", long_texts=("task", "context"),
+    search_hint="start run wait blocking worker",
 ))  # fmt: skip

@@ -92,7 +92,7 @@ def _files(state: State, flags: list[Flag], now: float) -> dict[str, Any]:
         {"name": name, "count": entry["count"], "first_seq": entry["first"], "last_seq": entry["last"]}
         for name, entry in sorted(state["tools"].items(), key=lambda item: -item[1]["count"])
     ]
-    snapshot = state["snapshot"]
+    snapshot = part(state, "snapshot")
     return {
         "status.json": {**head, "task_id": state["task_id"], **summary.summarize(state, now)},
         "progress_summary.json": {
@@ -106,8 +106,8 @@ def _files(state: State, flags: list[Flag], now: float) -> dict[str, Any]:
         "risk_flags.json": {**head, **summarize_flags(flags)},
         "changed_files.json": {
             **head, "source": "result" if snapshot else "tool calls",
-            "files": part(state, "snapshot").get("files") or [{"path": path, "edits": count} for path, count in state["files"].items()],
-            "ignored_present": part(state, "snapshot").get("ignored") or [],
+            "files": snapshot.get("files") or [{"path": path, "edits": count} for path, count in state["files"].items()],
+            "ignored_present": snapshot.get("ignored") or [],
         },
         "latest_decision.md": _decision_text(state, flags, recommended, now),
         "tool_timeline.md": _timeline_text(state),

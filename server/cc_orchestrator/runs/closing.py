@@ -10,8 +10,9 @@ from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.events import Fact
+from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import cut, line
-from cc_orchestrator.runs.fold import part
+from cc_orchestrator.runs.fold import claimed, part
 from cc_orchestrator.runs.outcome import Outcome, Stop, decide_outcome
 from cc_orchestrator.runs.recorder import Recorder, release_ballast
 from cc_orchestrator.runs.risk import find_flags
@@ -28,8 +29,8 @@ FINAL_BYTES = 80_000
 def close_run(
     run: RunDir, spec: RunSpec, recorder: Recorder, clock: Clock, *, stop: Stop | None, place: Place | None = None,
     ending: Ending | None = None, exited: dict[str, Any] | None = None, commits: bool = True,
-) -> None:  # fmt: skip
-    """Record the end. `ending` and `exited` are None when no worker ever ran."""
+) -> bool:  # fmt: skip
+    """Record the end; whether nothing is left for a sweep to do. `ending` and `exited` are None when no worker ever ran."""
     if ending is None:
         ending = Ending(stop.reason if stop is not None else "internal", "", stop.detail if stop is not None else "")
     if exited is not None:
@@ -45,20 +46,23 @@ def close_run(
     data = _final(run, spec, recorder.state, outcome, ending, snapshot, exited)
     if place is not None:
         data["checkout"] = compare_fence(spec, place.fence)
-    recorder.record_end([Fact(ev.RUN_FINISHED, {key: value for key, value in data.items() if value is not None})])
+    told = recorder.record_end(
+        [Fact(ev.RUN_FINISHED, {key: value for key, value in data.items() if value is not None})]
+    )
     release_ballast(run)
     recorder.refresh(force=True)
-    settle(spec, recorder.state, clock)
+    # An end that could not be written is no end: the freed lock tells it, and a sweep writes it.
+    return told and settle(spec, recorder.state, clock)
 
 
 def _final(
     run: RunDir, spec: RunSpec, state: State, outcome: Outcome, ending: Ending, snapshot: dict[str, Any] | None,
     exited: dict[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
-    claimed: dict[str, Any] = {"text": cut_final(ending.text, spec.limits.final_max_chars)}
+    said: dict[str, Any] = {"text": cut_final(ending.text, spec.limits.final_max_chars)}
     outbox = list_outbox(run.outbox)
     if outbox:
-        claimed["outbox"] = outbox
+        said["outbox"] = outbox
     observed: dict[str, Any] = {
         "results": state["results"],
         "tool_calls": state["tool_count"],
@@ -72,7 +76,7 @@ def _final(
         "status": outcome.status, "reason": outcome.reason, "detail": cut(outcome.detail, 500) or None,
         "exit": (exited or {}).get("exit"), "signal": (exited or {}).get("signal"),
         "usage": state["usage"], "declared_model": state["model"], "actual_model": state["actual_model"],
-        "completion": {"claimed": claimed, "observed": observed},
+        "completion": {"claimed": said, "observed": observed},
     }  # fmt: skip
 
 
@@ -96,20 +100,18 @@ def list_outbox(path: str) -> list[dict[str, Any]]:
     return found
 
 
-def settle(spec: RunSpec, state: State, clock: Clock, *, again: bool = False) -> None:
-    """Index row and receipt of an ended run. What fails here is made good by the next sweep.
+def settle(spec: RunSpec, state: State, clock: Clock, *, again: bool = False) -> bool:
+    """Receipt and index row of an ended run; whether both are written. A sweep makes good what failed.
 
-    `again`: somebody may have done it before; there is one receipt all the same.
+    `again`: somebody may have died in the middle of this, so a receipt that is there already is the receipt.
     """
     workspace = Workspace(spec.workspace_root, spec.repository)
     try:
-        index.put(workspace.index, [index_row(spec, state)])
-    except OSError:
-        pass
-    try:
         ledger.append(workspace.ledger, receipt(spec, state, clock), once=again)
+        index.put(workspace.index, [index_row(spec, state)])
     except (OSError, CcError):
-        pass
+        return False
+    return True
 
 
 def index_row(spec: RunSpec, state: State) -> dict[str, Any]:
@@ -124,9 +126,21 @@ def index_row(spec: RunSpec, state: State) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def bare_row(run: RunDir, state: State) -> dict[str, Any]:
+    """The index's view of a run whose spec cannot be read: what the journal alone says."""
+    usage = state["usage"]
+    row = {name: state.get(name) for name in index.COLUMNS}
+    row.update(
+        run_id=run.run_id, allow_write=int(bool(state["allow_write"])), input_tokens=usage.get("input_tokens"),
+        output_tokens=usage.get("output_tokens"), cost_usd=usage.get("cost_usd"), created_at=state["created_at"] or 0.0,
+        finished_at=state["finished_at"] or (0.0 if state["status"] in ENDS else None),
+    )  # fmt: skip
+    return row
+
+
 def receipt(spec: RunSpec, state: State, clock: Clock) -> dict[str, Any]:
     """The fact of a finished run: what was observed stands apart from what the worker claimed."""
-    completion = part(state, "completion")
+    said = claimed(state)
     snapshot = part(state, "snapshot")
     observed = {
         "status": state["status"], "reason": state["reason"], "adapter": spec.adapter, "declared_model": state["model"],
@@ -136,10 +150,9 @@ def receipt(spec: RunSpec, state: State, clock: Clock) -> dict[str, Any]:
         "blocking_flags": [flag.code for flag in find_flags(state, clock.now()) if flag.blocking],
         "prompt_sha256": spec.prompt_sha256,
     }  # fmt: skip
-    claimed: dict[str, Any] = completion.get("claimed") or {}
     return {
         "kind": "run", "ts": clock.now(), "subject": {"run_id": spec.run_id, "task_id": spec.task_id},
         "actor": spec.actor, "channel": spec.channel,
         "observed": {key: value for key, value in observed.items() if value is not None},
-        "claimed": {"text": cut(str(claimed.get("text", "")), 400), "outbox": claimed.get("outbox") or []},
+        "claimed": {"text": cut(str(said.get("text", "")), 400), "outbox": said.get("outbox") or []},
     }  # fmt: skip

@@ -37,10 +37,14 @@ def new_state() -> State:
     }  # fmt: skip
 
 
-def part(state: State, key: str) -> Data:
-    """An object of the state; empty while there is none."""
-    found: Data | None = state[key]
-    return found if found is not None else {}
+def part(state: State, name: str) -> dict[str, Any]:
+    """A field that is an object once it is known; empty before."""
+    return state[name] or {}
+
+
+def claimed(state: State) -> dict[str, Any]:
+    """What the worker said of its own work at the end: `{text, outbox?}`; empty before."""
+    return part(state, "completion").get("claimed") or {}
 
 
 def fold(events: Iterable[dict[str, Any]], state: State | None = None) -> State:
@@ -133,7 +137,7 @@ def _usage(state: State, data: Data, ts: float | None) -> None:
             usage[key] = data[key] if data.get("total", True) else usage.get(key, 0) + data[key]
     if data.get("session_totals"):
         state["session_totals"] = data["session_totals"]
-    models: Data = data.get("models") or {}
+    models: dict[str, Any] = data.get("models") or {}
     for name, figures in models.items():
         if len(state["models"]) < 20:
             state["models"][name] = figures

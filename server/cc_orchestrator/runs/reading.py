@@ -9,9 +9,11 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from cc_orchestrator.core.errors import InvalidRequest
+from cc_orchestrator.core.errors import Corrupt, InvalidRequest
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.runs.fold import VERSION, State, fold, new_state
+from cc_orchestrator.runs.spec import RunSpec, from_json
+from cc_orchestrator.store.atomic import read_json
 from cc_orchestrator.store.journal import START, Cursor, read_page
 from cc_orchestrator.store.rundir import RunDir
 
@@ -36,7 +38,7 @@ def read_run(run: RunDir, known: Reading | None = None) -> Reading:
         # The owner may have finished between the two looks.
         reading = _read_on(run, reading)
         if reading.state["status"] in LIVE:
-            return Reading(_as_lost(reading.state), reading.cursor)
+            return Reading(_as_lost(run, reading.state), reading.cursor)
     return reading
 
 
@@ -50,8 +52,8 @@ def _read_on(run: RunDir, reading: Reading) -> Reading:
             return Reading(state, cursor)
 
 
-def _as_lost(state: State) -> State:
-    started = state["pid"] is not None
+def _as_lost(run: RunDir, state: State) -> State:
+    started = state["pid"] is not None or run.may_have_started
     return {
         **state, "status": "lost", "reason": "supervisor_died" if started else "never_started", "waiting": None, "open_tools": {},
         "detail": "the supervisor is gone and left no final event", "finished_at": state["last_ts"],
@@ -70,3 +72,14 @@ def _saved(run: RunDir) -> Reading:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return Reading(new_state(), START)
+
+
+def read_spec(path: str) -> RunSpec:
+    """The spec in a file; Corrupt when it is missing or is no spec."""
+    raw = read_json(path)
+    if raw is None:
+        raise Corrupt(f"{path} is missing", hint="cc_recover closes runs that cannot be read")
+    try:
+        return from_json(raw)
+    except (TypeError, AttributeError) as error:
+        raise Corrupt(f"{path} is no run spec: {error}", hint="cc_recover closes runs that cannot be read") from error

@@ -9,8 +9,8 @@ from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core.errors import Unavailable
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.runs.fold import State, apply, new_state, part
-from cc_orchestrator.runs.reading import read_run
-from cc_orchestrator.runs.spec import RunSpec, read_spec
+from cc_orchestrator.runs.reading import read_run, read_spec
+from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store.rundir import RunDir
 
 #: What must come out the same. Times and what the supervisor did itself are not in the bytes.
@@ -27,7 +27,7 @@ class Replayed(NamedTuple):
 
 
 def replay_run(run: RunDir) -> Replayed:
-    """Replay a run's `stdout.raw`. Raises Unavailable when there is none or not all of it (final_only, budgets, deleted)."""
+    """Replay a run's `stdout.raw`. Raises Unavailable when there is none (final_only, or deleted)."""
     spec = read_spec(run.spec)
     recorded = read_run(run).state
     try:

@@ -84,8 +84,8 @@ def usage(state: State) -> dict[str, Any]:
 
 
 def _changes(state: State) -> dict[str, Any]:
-    snapshot = state["snapshot"]
-    if snapshot is not None:
+    snapshot = part(state, "snapshot")
+    if snapshot:
         rows: list[dict[str, Any]] = snapshot.get("files") or []
         files = [str(row["path"]) for row in rows]
         out: dict[str, Any] = {
