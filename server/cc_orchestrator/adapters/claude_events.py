@@ -1,4 +1,4 @@
-"""Claude Code's messages as facts: usage, results, retries, notices. Pure; figures are the provider's own or absent."""
+"""Claude Code's messages as facts: results, retries, notices, tool results. Pure."""
 
 from __future__ import annotations
 
@@ -10,69 +10,9 @@ from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.text import line
 
-_FIGURES = {
-    "input_tokens": "inputTokens", "output_tokens": "outputTokens", "cache_read_tokens": "cacheReadInputTokens",
-    "cache_write_tokens": "cacheCreationInputTokens", "reasoning_tokens": "thinkingTokens",
-}  # fmt: skip
 _DETAIL = 400
 #: A message that the CLI made up itself (an API error, an interruption) names this model.
 SYNTHETIC = "<synthetic>"
-Totals = dict[str, float]
-
-
-# ---------------------------------------------------------------- usage
-
-
-def session_totals(model_usage: Object, cost: float | None) -> Totals:
-    """Cumulative figures of a session from `modelUsage`; empty when the CLI names no model.
-
-    A cost whose basis is unknown is the CLI's guess for a model that it does not know: it is left out.
-    """
-    rows = _rows(model_usage)
-    if not rows:
-        return {}
-    totals: Totals = {}
-    for ours, theirs in _FIGURES.items():
-        found = [figure for _name, row in rows if (figure := number_at(row, theirs)) is not None]
-        if found:
-            totals[ours] = sum(found)
-    if cost is not None and all(text_at(row, "costBasis") != "unknown" for _name, row in rows):
-        totals["cost_usd"] = cost
-    return totals
-
-
-def own_part(totals: Totals, before: Totals) -> Totals:
-    """This run's part of a session's totals."""
-    return {key: round(max(0, figure - before.get(key, 0)), 9) for key, figure in totals.items()}
-
-
-def add_models(models: dict[str, Totals], model_usage: Object) -> None:
-    """Add figures per model, e.g. of `model_usage_since_last_result`."""
-    for name, row in _rows(model_usage)[:20]:
-        figures = session_totals({name: row}, _cost(row))
-        known = models.setdefault(line(name, 200), {})
-        for key, figure in figures.items():
-            known[key] = round(known.get(key, 0) + figure, 9)
-
-
-def usage(totals: Totals, before: Totals, model: str, models: dict[str, Totals]) -> Fact | None:
-    """The fact of a run's usage so far; None when nothing is known."""
-    if not totals:
-        return None
-    data: Object = {**own_part(totals, before), "total": True, "session_totals": {**before, **totals}}
-    if model:
-        data["model"] = model
-    if models:
-        data["models"] = {name: dict(figures) for name, figures in models.items()}
-    return Fact(ev.RUN_USAGE, data)
-
-
-def _rows(model_usage: Object) -> list[tuple[str, Object]]:
-    return [(name, cast("Object", row)) for name, row in model_usage.items() if isinstance(row, dict)]
-
-
-def _cost(row: Object) -> float | None:
-    return number_at(row, "costUSD")
 
 
 # ---------------------------------------------------------------- results

@@ -14,8 +14,8 @@ from cc_orchestrator.adapters import claude_events as events
 from cc_orchestrator.adapters import lines
 from cc_orchestrator.adapters.base import CloseInput, Effect, Ending, WorkerRequest
 from cc_orchestrator.adapters.claude_control import Pending
-from cc_orchestrator.adapters.claude_events import Totals
 from cc_orchestrator.adapters.claude_tools import tool_call
+from cc_orchestrator.adapters.claude_usage import Meter
 from cc_orchestrator.adapters.lines import Object, number_at, object_at, text_at
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.asking import Answer
@@ -36,14 +36,13 @@ class ClaudeSession:
         self._pending: dict[str, Pending] = {}
         self._instructions: dict[str, tuple[str, int]] = {}
         self._tasks = 0
-        self._turn_ids: str = ""
+        self._turn_id = ""
         self._turns = self._results = 0
         self._result: Object | None = None
         self._reason: str | None = None
-        self._text = self._stderr = self._session_id = self._model = self._error_kind = ""
+        self._text = self._stderr = self._session_id = self._error_kind = ""
         self._auth_refused = False
-        self._base: Totals | None = None
-        self._models: dict[str, Totals] = {}
+        self._meter = Meter(None if request.resume is None else request.baseline)
         self._handlers: dict[str, Callable[[Object, bytes], list[Effect]]] = {
             "system": self._system, "assistant": self._assistant, "user": self._user, "result": self._on_result,
             "control_request": self._on_request, "control_response": self._on_response,
@@ -157,13 +156,13 @@ class ClaudeSession:
 
     def _turn(self, message_id: str, model: str) -> list[Effect]:
         """A message comes block by block; a new id is a new turn."""
-        if message_id == self._turn_ids and message_id:
+        if message_id == self._turn_id and message_id:
             return []
-        self._turn_ids = message_id
+        self._turn_id = message_id
         self._turns += 1
         effects: list[Effect] = [Fact(ev.RUN_TURN, {"turn": self._turns})]
-        if model and model != self._model:
-            self._model = model
+        if model and model != self._meter.model:
+            self._meter.model = model
             effects.append(Fact(ev.RUN_USAGE, {"model": model, "total": True}))
         if self._budgeted and not self._closed:
             effects.append(control.control(control.USAGE, "get_usage"))
@@ -216,18 +215,9 @@ class ClaudeSession:
         return [control.control(control.USAGE, "get_usage"), prompt]
 
     def _measured(self, session: Object) -> list[Effect]:
-        totals = events.session_totals(object_at(session, "model_usage"), number_at(session, "total_cost_usd"))
-        if self._base is None and self._request.resume is not None and not self._turns:
-            self._base = totals
+        if not self._turns and self._meter.take_base(session):
             return []
-        found = events.usage(totals, self._before, self._model, {})
-        return [] if found is None else [found]
-
-    @property
-    def _before(self) -> Totals:
-        if self._request.resume is None:
-            return {}
-        return self._base or dict(self._request.baseline)
+        return [*self._meter.between(session)]
 
     def _lifecycle(self, value: Object, _original: bytes) -> list[Effect]:
         known = self._instructions.get(text_at(value, "command_uuid"))
@@ -250,10 +240,7 @@ class ClaudeSession:
         text = events.result_text(value)
         if text or self._reason:
             self._text = cut(clean(text), lines.FINAL_BYTES)
-        events.add_models(self._models, object_at(value, "model_usage_since_last_result"))
-        totals = events.session_totals(object_at(value, "modelUsage"), number_at(value, "total_cost_usd"))
-        used = events.usage(totals, self._before, self._model, self._models)
-        effects: list[Effect] = [] if used is None else [used]
+        effects: list[Effect] = [*self._meter.at_result(value)]
         effects.append(
             lines.result(
                 text, is_error=self._reason is not None, index=self._results, reason=self._reason, turns=self._turns
