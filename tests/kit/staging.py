@@ -14,7 +14,7 @@ from cc_orchestrator.host.detach import detach_light
 from cc_orchestrator.store import atomic
 from cc_orchestrator.store.journal import Journal
 from cc_orchestrator.store.paths import find_workspace
-from cc_orchestrator.store.rundir import RunDir, hidden_folder, reveal
+from cc_orchestrator.store.rundir import RunDir, hidden_folder, mark_open, reveal
 from kit.door import Door
 from kit.waiting import until
 
@@ -26,11 +26,13 @@ def prepare(door: Door, *steps: dict[str, Any], **changes: Any) -> RunDir:
     run_id = new_id("run")
     workspace = find_workspace(str(door.cwd), door.env)
     spec = {**door.spec(model).to_json(), "run_id": run_id, "options": {"script": {"steps": list(steps)}}, **changes}
-    hidden = hidden_folder(workspace.runs, run_id)
+    mark_open(workspace.runs, run_id)
+    hidden, held = hidden_folder(workspace.runs, run_id)
     atomic.write_json(hidden.spec, spec)
     journal = Journal(hidden.journal, run_id, SystemClock())
     journal.append([Fact(ev.RUN_CREATED, {"run_id": run_id, "task_id": spec["task_id"], "adapter": "fake"})])
     journal.close()
+    os.close(held)
     return reveal(hidden, workspace.runs, run_id)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cc_orchestrator.core.errors import Unavailable
 from kit.door import Door
 from kit.staging import stage
 
@@ -164,6 +165,7 @@ def test_near_the_wall_clock_a_worker_is_asked_to_conclude_and_may_succeed(tmp_p
 def test_a_stop_is_told_with_who_and_why(tmp_path: Path) -> None:
     door = Door(tmp_path)
     run_id = door.start_fake({"hang": {}})
+    door.until_event(run_id, "run.started")
     answer = door.call("cc_stop", run_id=run_id, reason="changed my mind")
     assert (answer["previous_status"], answer["status"], answer["reason"]) == ("running", "stopped", "user_requested")
     assert answer["stopped"] is True
@@ -243,6 +245,16 @@ def test_a_worker_that_lingers_after_its_result_with_closed_input_still_succeede
 
 
 # ---------------------------------------------------------------- before anything started
+
+
+def test_a_cli_that_is_not_installed_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    door = Door(tmp_path, cwd=door.cwd, env={**door.env, "PATH": str(tmp_path)})
+    with pytest.raises(Unavailable) as caught:
+        door.call("cc_run_streaming", task="x", adapter="claude")
+    assert "claude" in caught.value.message
+    assert caught.value.hint
+    assert [name for name in os.listdir(door.cwd / ".agent-workspace" / "runs") if not name.startswith(".")] == []
 
 
 def test_a_worker_gets_the_environment_of_its_caller_and_only_what_its_adapter_allows(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from cc_orchestrator.core.errors import Corrupt
 from cc_orchestrator.runs.sweep import sweep
 from cc_orchestrator.store.ledger import receipts as read_ledger
 from cc_orchestrator.store.paths import find_workspace
+from cc_orchestrator.store.rundir import mark_open
 from kit.door import Door
 from kit.staging import prepare, supervise
 from kit.waiting import alive, until, until_gone
@@ -149,6 +150,7 @@ def test_a_run_that_ended_while_the_index_says_live_is_shown_as_ended(tmp_path: 
     with closing(sqlite3.connect(workspace.index)) as db:
         db.execute("update runs set status='running', finished_at=null where run_id=?", (run_id,))
         db.commit()
+    mark_open(workspace.runs, run_id)
     answer = door.call("cc_status")
     assert "live" not in answer
     assert answer["recent"][0]["status"] == "succeeded"

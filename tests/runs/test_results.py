@@ -62,13 +62,13 @@ def test_a_dirty_checkout_is_the_same_afterwards_and_its_changes_are_not_in_the_
     door = Door(tmp_path)
     write(door.cwd, {"README.md": "# mine, unsaved\n", "untracked.txt": "mine\n", "staged.txt": "staged\n"})
     git(door.cwd, "add", "staged.txt")
-    index = (door.cwd / ".git" / "index").read_bytes()
     before = fingerprint(door.cwd)
+    index = (door.cwd / ".git" / "index").read_bytes()
     state = door.play(
         {"write": {"path": "README.md", "content": "# theirs\n"}}, {"commit": "x"}, DONE, allow_write=True
     )
-    assert fingerprint(door.cwd) == before
     assert (door.cwd / ".git" / "index").read_bytes() == index
+    assert fingerprint(door.cwd) == before
     assert (door.cwd / "README.md").read_text() == "# mine, unsaved\n"
     assert state["checkout"] == {"changed": False}
     assert [row["path"] for row in state["snapshot"]["files"]] == ["README.md"]
@@ -115,6 +115,9 @@ def test_a_repository_without_a_commit_inside_does_not_cost_the_result(tmp_path:
     state = door.play(WRITE, {"run": {"argv": ["git", "init", "-q", "inner"]}}, DONE, allow_write=True)
     assert state["snapshot"] is not None, state["notices"]
     assert [row["path"] for row in state["snapshot"]["files"]] == ["new.txt"]
+    flags = door.call("cc_summarize_run", run_id=state["run_id"])["risk"]["flags"]
+    assert [(flag["code"], flag["blocking"]) for flag in flags] == [("result_incomplete", True)]
+    assert "inner" in flags[0]["message"]
 
 
 def test_ignored_files_are_listed_and_not_part_of_the_result(tmp_path: Path) -> None:
@@ -132,7 +135,10 @@ def test_ignored_files_are_listed_and_not_part_of_the_result(tmp_path: Path) -> 
 
 def test_odd_names_links_and_binary_files_are_told_right(tmp_path: Path) -> None:
     door = Door(tmp_path)
-    make = "printf 'a\\000b' > bin.dat; ln -s /etc/passwd link; printf x > 'sp ace ü.txt'; printf '#!/bin/sh\\n' > run.sh; chmod +x run.sh; git mv README.md READ.md"
+    make = (
+        "printf 'a\\000b' > bin.dat; ln -s /etc/passwd link; printf x > 'sp ace ü.txt'; "
+        "printf '#!/bin/sh\\n' > run.sh; chmod +x run.sh; git mv README.md READ.md"
+    )
     state = door.play({"run": {"argv": ["sh", "-c", make]}}, DONE, allow_write=True)
     rows = {row["path"]: row for row in state["snapshot"]["files"]}
     assert set(rows) == {"bin.dat", "link", "sp ace ü.txt", "run.sh", "READ.md"}
