@@ -79,6 +79,7 @@ class WorkerRequest:
     final_only: bool = False
     partial_messages: bool = False
     options: dict[str, Any] = field(default_factory=dict[str, Any])  # adapter specific, e.g. the fake's script
+    route: dict[str, Any] = field(default_factory=dict[str, Any])  # what routing read from the CLI's own configuration
 
 
 class Invocation(NamedTuple):
@@ -88,6 +89,7 @@ class Invocation(NamedTuple):
     env: dict[str, str]
     stdin: Literal["pipe", "null"]
     files: tuple[tuple[str, str], ...] = ()  # (path, text) to write, mode 0600, before the start
+    scratch: str | None = None  # folder to make before the start, mode 0700, and to remove after the end
 
 
 class Ending(NamedTuple):

@@ -16,6 +16,7 @@ from cc_orchestrator.core.text import cut
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.routing.cli_config import read_cli_config
 from cc_orchestrator.routing.route import choose_route
 from cc_orchestrator.runs.launch import Launched, LaunchRequest, launch
 from cc_orchestrator.runs.reading import read_run
@@ -146,8 +147,8 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
         task=params.task, task_id=task_id, cwd=cwd, adapter=route.adapter, role=params.role, profile=params.profile, model=route.model,
         context=params.context, allow_write=params.allow_write,
         scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params),
-        partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id,
-        channel=ctx.channel,
+        partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id, channel=ctx.channel,
+        route=read_cli_config(route.adapter, ctx.env, cwd),
     )  # fmt: skip
     try:
         launched = launch(workspace, request, ctx.env, ctx.clock)
