@@ -202,7 +202,7 @@ class CodexSession:
             totals["input_tokens"] = max(0, given - cached)
         if not totals:
             return []
-        before = self._request.baseline
+        before: dict[str, float] = {} if self._strayed() else self._request.baseline
         figures = {key: max(0, found - before.get(key, 0)) for key, found in totals.items()}
         return [Fact(ev.RUN_USAGE, {**figures, "total": True, "session_totals": totals})]
 
