@@ -176,7 +176,7 @@ def test_no_transcript_holds_a_key_or_a_place_of_somebodys_machine(adapter: str)
     for name in transcripts.names_of(adapter):
         transcript = transcripts.read(adapter, name)
         text = transcript.stdout.decode("utf-8", "replace") + json.dumps(transcript.meta)
-        assert re.search(r"dummy-key|/home/|/Users/|/root/|registry\.", text) is None, name
+        assert re.search(r"dummy-key|/home/|/Users/|/root|registry\.", text) is None, name
 
 
 # ---------------------------------------------------------------- any bytes

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from cc_orchestrator.adapters.fake import VERBS, FakeAdapter
-from cc_orchestrator.adapters.fake_worker import Worker
 from cc_orchestrator.core.asking import Answer, Ask
 from cc_orchestrator.core.events import Fact
+from cc_orchestrator.fake_worker.worker import Worker
 from kit.pipes import Driven, drive, request_for
 
 FAKE = FakeAdapter()

@@ -2,7 +2,7 @@
 
 A script is an object: `steps` (a list of objects with one verb each), and if wanted `model`, `gate` (tool calls are asked for
 from the start), `stay` (does not exit before the end of its input), `ignore_interrupt`, `ignore_conclude`. Verbs and their
-meaning are in `fake_acts.py` and `fake_worker.py`. Without a script the worker looks around, leaves a line in NOTES.md when it
+meaning are in `fake_worker/`. Without a script the worker looks around, leaves a line in NOTES.md when it
 may write, and reports. Sessions can be resumed and forked by name; the worker says that it remembers nothing.
 """
 
@@ -42,7 +42,7 @@ _NEEDED = {"write": "path", "outbox": "name", "repeat": "steps"}
 _KINDS: frozenset[str] = frozenset({"read", "edit", "command", "network", "delegate", "ask", "other"})
 _ASKS: frozenset[str] = frozenset({"permission", "choice", "clarification", "elicitation"})
 _FIGURES = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_usd")
-_WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_worker.py")
+_WORKER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fake_worker", "worker.py")
 _MAX_DEPTH = 8
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import time
 
+from cc_orchestrator.core.clock import SystemClock
 from cc_orchestrator.core.errors import InvalidRequest
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -25,7 +25,7 @@ def new_id(prefix: str, *, now: float | None = None) -> str:
     """A fresh id such as `run_01k3…`. `now` is epoch seconds and only sets the sortable part."""
     if prefix not in PREFIXES:
         raise ValueError(prefix)
-    stamp = int((time.time() if now is None else now) * 1000)
+    stamp = int((SystemClock().now() if now is None else now) * 1000)
     return f"{prefix}_{_base32(stamp, 10)}{_base32(int.from_bytes(os.urandom(8), 'big'), 10)}"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from cc_orchestrator.core.clock import Clock, iso
 from cc_orchestrator.core.text import clean, cut, line
+from cc_orchestrator.runs.fold import claimed, part
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.risk import find_flags
 from cc_orchestrator.runs.spec import RunSpec
@@ -28,8 +29,8 @@ def write_report(workspace: Workspace, run: RunDir, spec: RunSpec, clock: Clock)
 
 def render_report(spec: RunSpec, state: dict[str, Any], receipts: list[dict[str, Any]], now: float) -> str:
     """The Markdown. Pure; worker text is fenced and marked."""
-    claimed = ((state["completion"] or {}).get("claimed") or {}).get("text", "")
-    snapshot = state["snapshot"] or {}
+    said = claimed(state).get("text", "")
+    snapshot = part(state, "snapshot")
     rows = [
         f"# Run {spec.run_id}", "", f"Written {iso(now)}.", "", "| | |", "| --- | --- |",
         f"| status | {state['status']} ({state['reason']}) |", f"| task | {line(spec.task, 300).replace('|', '/')} |",
@@ -52,7 +53,7 @@ def render_report(spec: RunSpec, state: dict[str, Any], receipts: list[dict[str,
         "## Final answer of the worker (claimed, untrusted)",
         "",
         "~~~~text",
-        _fenced(str(claimed)),
+        _fenced(str(said)),
         "~~~~",
         "",
         "## Receipts",

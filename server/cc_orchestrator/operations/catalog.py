@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    digests,
     health,
     inspections,
     launches,
     meta,
+    overview,
     steering,
     watching,
     workspaces,
 )
-from cc_orchestrator.operations.registry import Operation, operations
+from cc_orchestrator.operations.registry import Operation
+from cc_orchestrator.operations.registry import operations as _registered
 
 #: Modules with operations, kept so that a linter does not take the imports for unused.
-MODULES = (launches, watching, steering, health, inspections, workspaces, meta)
+MODULES = (launches, watching, overview, digests, steering, health, inspections, workspaces, meta)
 TOOLSETS = ("core", "review", "workspace")
+
+
+def operations() -> tuple[Operation, ...]:
+    """All operations, in the order of registration."""
+    return tuple(_registered())
 
 
 def listed(toolsets: frozenset[str]) -> list[Operation]:

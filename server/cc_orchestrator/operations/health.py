@@ -23,6 +23,7 @@ from cc_orchestrator.host.tree import containment_level
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.runs.control import append_control
+from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import LaunchRequest, find_executable, launch
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.wait import WatchedRun, wait_for
@@ -89,7 +90,7 @@ def _containment() -> dict[str, Any]:
 
 def _bell() -> dict[str, Any]:
     try:
-        bell = bells.Bell.create(new_id("run"))
+        bell = bells.Bell.create(bells.new_path(new_id("run")))
     except OSError as error:
         return _check(
             "bell", False, f"no sockets: {error.strerror}", "waits fall back to looking twice a second", needed=False
@@ -169,7 +170,7 @@ def _mock_stream_test(ctx: Context, params: MockParams) -> dict[str, Any]:
         gates["starts_and_ends"] = state["status"] == "succeeded"
         gates["events"] = state["messages"] == 1 and state["tool_count"] == 1
         gates["usage_from_the_worker"] = state["usage"].get("cost_usd") == 0.001
-        gates["claim_kept_apart"] = ((state["completion"] or {}).get("claimed") or {}).get("text") == "done"
+        gates["claim_kept_apart"] = claimed(state).get("text") == "done"
         stopped = _stopped(ctx, workspace, params.timeout_seconds)
         gates["stops"] = stopped["status"] == "stopped" and stopped["reason"] == "user_requested"
         report = audit.check_ledger(workspace.ledger)

@@ -13,11 +13,13 @@ from cc_orchestrator.adapters.catalog import names as adapter_names
 from cc_orchestrator.core.errors import CcError, InvalidRequest
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import cut
+from cc_orchestrator.host.codex_files import read_codex_files
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
-from cc_orchestrator.routing.cli_config import read_cli_config
+from cc_orchestrator.routing.codex_config import codex_route
 from cc_orchestrator.routing.route import choose_route
+from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import Launched, LaunchRequest, launch
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.spec import Limits, Scope
@@ -69,7 +71,7 @@ class RunParams(Params):
     silence_seconds: Seconds | None = 600.0
     question_seconds: Seconds = 300.0
     max_turns: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000_000)] | None = None
     max_cost_usd: Annotated[float, Field(gt=0, le=100_000)] | None = None
     max_output_bytes: Bytes | None = 20_000_000
     max_events_bytes: Bytes | None = 10_000_000
@@ -130,6 +132,11 @@ def _yaml(text: str, path: str) -> Any:
         raise InvalidRequest(f"script {path} is no YAML: {error}") from error
 
 
+def cli_route(ctx: Context, adapter: str, cwd: str) -> dict[str, Any]:
+    """What the CLI's own configuration says that its workers need, or must be kept from."""
+    return codex_route(*read_codex_files(ctx.env, cwd)) if adapter == "codex" else {}
+
+
 def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     """Check, record the task, launch."""
     if params.role not in ROLES:
@@ -148,7 +155,7 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
         context=params.context, allow_write=params.allow_write,
         scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params),
         partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id, channel=ctx.channel,
-        route=read_cli_config(route.adapter, ctx.env, cwd),
+        route=cli_route(ctx, route.adapter, cwd),
     )  # fmt: skip
     try:
         launched = launch(workspace, request, ctx.env, ctx.clock)
@@ -198,10 +205,10 @@ def outcome(run: RunDir, now: float, *, text: int = 4_000) -> dict[str, Any]:
     ended = state["status"] not in LIVE
     out.update(summarize(state, now, said=0 if ended else 300))
     if ended:
-        claimed = (state["completion"] or {}).get("claimed") or {}
-        out["claimed"] = {"untrusted_text": cut(str(claimed.get("text", "")), text)}
-        if claimed.get("outbox"):
-            out["claimed"]["outbox"] = claimed["outbox"][:10]
+        said = claimed(state)
+        out["claimed"] = {"untrusted_text": cut(str(said.get("text", "")), text)}
+        if said.get("outbox"):
+            out["claimed"]["outbox"] = said["outbox"][:10]
     out.update(cursor=str(Cursor(*cursor)), done=ended, next=next_call(state))
     return {key: value for key, value in out.items() if value is not None}
 
@@ -212,11 +219,13 @@ RUN_STREAMING = register(Operation(
     description="Start a supervised worker on a task and return its run_id at once. Read-only unless allow_write=true; a write "
     "run gets its own git worktree and its result is a commit. Follow with cc_wait.",
     params=RunParams, handler=_run_streaming, aliases=("cc_run_streaming_agent",), positional="task", result_cap=1_536,
+    long_texts=("task", "context"),
     search_hint="start run launch delegate worker agent claude codex",
 ))  # fmt: skip
 
 RUN_AGENT = register(Operation(
     name="cc_run_agent", words=("run",), toolset="core", effect="open_world",
     summary="Start a worker and wait for its end, at most wait_seconds; past that it answers with the run_id.",
-    params=RunAndWaitParams, handler=_run_agent, positional="task", search_hint="start run wait blocking worker",
+    params=RunAndWaitParams, handler=_run_agent, positional="task", long_texts=("task", "context"),
+    search_hint="start run wait blocking worker",
 ))  # fmt: skip

@@ -7,7 +7,8 @@ import os
 from cc_orchestrator.core.errors import CcError, NotFound
 from cc_orchestrator.core.ids import check_id
 from cc_orchestrator.operations.context import Context
-from cc_orchestrator.runs.spec import RunSpec, read_spec
+from cc_orchestrator.runs.reading import read_spec
+from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.runs.sweep import sweep
 from cc_orchestrator.store import atomic, known
 from cc_orchestrator.store.paths import FOLDER, Workspace, find_workspace

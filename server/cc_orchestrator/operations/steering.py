@@ -12,12 +12,11 @@ from cc_orchestrator.core.errors import Busy, Conflict, NotFound
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.host import bell as bells
 from cc_orchestrator.operations.context import Context
-from cc_orchestrator.operations.launches import started
+from cc_orchestrator.operations.launches import cli_route, started
 from cc_orchestrator.operations.place import locate_run, spec_of
 from cc_orchestrator.operations.registry import Operation, Params, register
-from cc_orchestrator.routing.cli_config import read_cli_config
 from cc_orchestrator.runs.control import append_control
-from cc_orchestrator.runs.fold import State
+from cc_orchestrator.runs.fold import State, part
 from cc_orchestrator.runs.launch import Continuation, LaunchRequest, launch
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.risk import same_model
@@ -89,10 +88,10 @@ def _stop(ctx: Context, params: StopParams) -> dict[str, Any]:
     bound = 6.0 if params.force else 3 * grace + 6.0
     wait_for([watched], "any", bound, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress)
     state = read_run(run).state
-    leftovers = (state["exit"] or {}).get("leftovers")
+    leftovers = part(state, "exit").get("leftovers")
     out: dict[str, Any] = {
         "run_id": run.run_id, "previous_status": before["status"], "status": state["status"], "reason": state["reason"],
-        "stopped": state["status"] not in LIVE, "killed_leftovers": leftovers, "result": (state["snapshot"] or {}).get("commit"),
+        "stopped": state["status"] not in LIVE, "killed_leftovers": leftovers, "result": part(state, "snapshot").get("commit"),
         "next": next_call(state),
     }  # fmt: skip
     return {key: value for key, value in out.items() if value is not None}
@@ -157,7 +156,7 @@ def _resume(ctx: Context, workspace: Workspace, run: RunDir, state: State, instr
     request = LaunchRequest(
         task=instruction, task_id=old.task_id, cwd=old.cwd, adapter=old.adapter, role=old.role, profile=old.profile, model=old.model,
         allow_write=old.allow_write, scope=old.scope, limits=old.limits, partial_messages=old.partial_messages, options=old.options,
-        route=read_cli_config(old.adapter, ctx.env, old.cwd), continues=follow, channel=ctx.channel,
+        route=cli_route(ctx, old.adapter, old.cwd), continues=follow, channel=ctx.channel,
     )  # fmt: skip
     launched = launch(workspace, request, ctx.env, ctx.clock)
     answer = started(launched, ctx.clock.now())
@@ -236,7 +235,8 @@ STOP = register(Operation(
 SEND_INSTRUCTION = register(Operation(
     name="cc_send_instruction", words=("send-instruction",), toolset="core", effect="open_world", default_on=True,
     summary="Steer a live run, or continue an ended one in the same conversation (a new run).",
-    params=InstructParams, handler=_send_instruction, positional="run_id", result_cap=1_536, search_hint="steer resume continue follow-up message",
+    params=InstructParams, handler=_send_instruction, positional="run_id", result_cap=1_536,
+    long_texts=("instruction",), search_hint="steer resume continue follow-up message",
 ))  # fmt: skip
 ANSWER = register(Operation(
     name="cc_answer", words=("answer",), toolset="core", effect="open_world", default_on=True,

@@ -153,7 +153,8 @@ def reads_only(command: str) -> bool:
 
 def _split(command: str) -> list[str]:
     """Parts between semicolons outside quotes."""
-    parts, part, quote = [], "", ""
+    parts: list[str] = []
+    part = quote = ""
     for char in command:
         if quote:
             quote = "" if char == quote else quote

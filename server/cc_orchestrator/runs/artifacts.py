@@ -13,6 +13,7 @@ from cc_orchestrator.core.clock import Clock, iso
 from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import line
 from cc_orchestrator.runs import summary
+from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.risk import Flag, find_flags, summarize_flags
 from cc_orchestrator.store import atomic
 from cc_orchestrator.store.rundir import RunDir
@@ -91,7 +92,7 @@ def _files(state: State, flags: list[Flag], now: float) -> dict[str, Any]:
         {"name": name, "count": entry["count"], "first_seq": entry["first"], "last_seq": entry["last"]}
         for name, entry in sorted(state["tools"].items(), key=lambda item: -item[1]["count"])
     ]
-    snapshot = state["snapshot"]
+    snapshot = part(state, "snapshot")
     return {
         "status.json": {**head, "task_id": state["task_id"], **summary.summarize(state, now)},
         "progress_summary.json": {
@@ -105,8 +106,8 @@ def _files(state: State, flags: list[Flag], now: float) -> dict[str, Any]:
         "risk_flags.json": {**head, **summarize_flags(flags)},
         "changed_files.json": {
             **head, "source": "result" if snapshot else "tool calls",
-            "files": (snapshot or {}).get("files") or [{"path": path, "edits": count} for path, count in state["files"].items()],
-            "ignored_present": (snapshot or {}).get("ignored") or [],
+            "files": snapshot.get("files") or [{"path": path, "edits": count} for path, count in state["files"].items()],
+            "ignored_present": snapshot.get("ignored") or [],
         },
         "latest_decision.md": _decision_text(state, flags, recommended, now),
         "tool_timeline.md": _timeline_text(state),

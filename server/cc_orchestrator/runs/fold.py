@@ -37,6 +37,16 @@ def new_state() -> State:
     }  # fmt: skip
 
 
+def part(state: State, name: str) -> dict[str, Any]:
+    """A field that is an object once it is known; empty before."""
+    return state[name] or {}
+
+
+def claimed(state: State) -> dict[str, Any]:
+    """What the worker said of its own work at the end: `{text, outbox?}`; empty before."""
+    return part(state, "completion").get("claimed") or {}
+
+
 def fold(events: Iterable[dict[str, Any]], state: State | None = None) -> State:
     """`state` (or a new one) after `events`. Events already seen (by seq) are skipped, so overlaps are harmless."""
     state = new_state() if state is None else state
@@ -127,7 +137,8 @@ def _usage(state: State, data: Data, ts: float | None) -> None:
             usage[key] = data[key] if data.get("total", True) else usage.get(key, 0) + data[key]
     if data.get("session_totals"):
         state["session_totals"] = data["session_totals"]
-    for name, figures in (data.get("models") or {}).items():
+    models: dict[str, Any] = data.get("models") or {}
+    for name, figures in models.items():
         if len(state["models"]) < 20:
             state["models"][name] = figures
     if data.get("model"):

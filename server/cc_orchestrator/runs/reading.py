@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
+from cc_orchestrator.core.errors import Corrupt
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.runs.fold import VERSION, State, fold, new_state
+from cc_orchestrator.runs.spec import RunSpec, from_json
+from cc_orchestrator.store.atomic import read_json
 from cc_orchestrator.store.journal import START, Cursor, read_page
 from cc_orchestrator.store.rundir import RunDir
 
@@ -31,7 +34,7 @@ def read_run(run: RunDir, known: Reading | None = None) -> Reading:
         # The owner may have finished between the two looks.
         reading = _read_on(run, reading)
         if reading.state["status"] in LIVE:
-            return Reading(_as_lost(reading.state), reading.cursor)
+            return Reading(_as_lost(run, reading.state), reading.cursor)
     return reading
 
 
@@ -45,8 +48,8 @@ def _read_on(run: RunDir, reading: Reading) -> Reading:
             return Reading(state, cursor)
 
 
-def _as_lost(state: State) -> State:
-    started = state["pid"] is not None
+def _as_lost(run: RunDir, state: State) -> State:
+    started = state["pid"] is not None or run.may_have_started
     return {
         **state, "status": "lost", "reason": "supervisor_died" if started else "never_started", "waiting": None, "open_tools": {},
         "detail": "the supervisor is gone and left no final event", "finished_at": state["last_ts"],
@@ -57,7 +60,7 @@ def _saved(run: RunDir) -> Reading:
     """The saved fold, or the beginning: a missing, torn or foreign cache only costs time."""
     try:
         with open(run.fold, "rb") as file:
-            raw = cast("Any", json.loads(file.read()))
+            raw: Any = json.loads(file.read())
         state, offset = raw["state"], raw["offset"]
         size = os.stat(run.journal).st_size
         if state["v"] == VERSION and isinstance(offset, int) and offset <= size and set(new_state()) <= set(state):
@@ -65,3 +68,14 @@ def _saved(run: RunDir) -> Reading:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return Reading(new_state(), START)
+
+
+def read_spec(path: str) -> RunSpec:
+    """The spec in a file; Corrupt when it is missing or is no spec."""
+    raw = read_json(path)
+    if raw is None:
+        raise Corrupt(f"{path} is missing", hint="cc_recover closes runs that cannot be read")
+    try:
+        return from_json(raw)
+    except (TypeError, AttributeError) as error:
+        raise Corrupt(f"{path} is no run spec: {error}", hint="cc_recover closes runs that cannot be read") from error

@@ -8,9 +8,9 @@ from cc_orchestrator.adapters.base import Adapter, WorkerRequest
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core.errors import Unavailable
 from cc_orchestrator.core.events import Fact
-from cc_orchestrator.runs.fold import State, apply, new_state
-from cc_orchestrator.runs.reading import read_run
-from cc_orchestrator.runs.spec import RunSpec, read_spec
+from cc_orchestrator.runs.fold import State, apply, new_state, part
+from cc_orchestrator.runs.reading import read_run, read_spec
+from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store.rundir import RunDir
 
 #: What must come out the same. Times and what the supervisor did itself are not in the bytes.
@@ -35,7 +35,7 @@ def replay_run(run: RunDir) -> Replayed:
             data = file.read()
     except FileNotFoundError as error:
         raise Unavailable(f"{run.run_id} has no stdout.raw", hint="cc_poll shows its events") from error
-    exited = recorded["exit"] or {}
+    exited = part(recorded, "exit")
     state, facts, ending = replay_bytes(
         find_adapter(spec.adapter), _request(spec, run), data, exited.get("exit"), exited.get("signal")
     )

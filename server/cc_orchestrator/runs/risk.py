@@ -6,6 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 from cc_orchestrator.core.states import LIVE
+from cc_orchestrator.runs.fold import part
 
 State = dict[str, Any]
 SEVERITY = {"critical": 4, "high": 3, "medium": 2, "low": 1}
@@ -54,12 +55,12 @@ def _ended(state: State) -> list[Flag]:
         found.append(Flag("lost", "high", True, state["detail"] or "the supervisor died"))
     if status == "failed":
         found.append(Flag("failed", "high", True, f"{reason}: {state['detail'] or ''}".rstrip(": ")))
-    leftovers = (state["exit"] or {}).get("leftovers") or 0
+    leftovers = part(state, "exit").get("leftovers") or 0
     if leftovers:
         found.append(
             Flag("leftover_processes", "medium", False, f"{leftovers} processes outlived the worker and were killed")
         )
-    if (state["checkout"] or {}).get("changed"):
+    if part(state, "checkout").get("changed"):
         found.append(Flag("checkout_changed", "high", True, "the user's checkout changed during the run"))
     return found
 

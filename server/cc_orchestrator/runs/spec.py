@@ -8,9 +8,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, cast
 
-from cc_orchestrator.core.errors import Corrupt
-from cc_orchestrator.store.atomic import read_json
-
 VERSION = 1
 
 
@@ -101,14 +98,3 @@ def from_json(raw: dict[str, Any]) -> RunSpec:
     values["limits"] = Limits(**_known(Limits, cast("dict[str, Any]", values.get("limits") or {})))
     values["declared"] = tuple(values.get("declared") or ())
     return RunSpec(**values)
-
-
-def read_spec(path: str) -> RunSpec:
-    """The spec in a file; Corrupt when it is missing or is no spec."""
-    raw = read_json(path)
-    if raw is None:
-        raise Corrupt(f"{path} is missing", hint="cc_recover closes runs that cannot be read")
-    try:
-        return from_json(raw)
-    except (TypeError, AttributeError) as error:
-        raise Corrupt(f"{path} is no run spec: {error}", hint="cc_recover closes runs that cannot be read") from error

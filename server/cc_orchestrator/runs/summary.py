@@ -6,6 +6,7 @@ from typing import Any
 
 from cc_orchestrator.core.states import ENDS, LIVE
 from cc_orchestrator.core.text import cut, line
+from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.risk import SLOW_SECONDS, Flag, find_flags, same_model
 
 State = dict[str, Any]
@@ -21,7 +22,7 @@ def liveness(state: State, now: float) -> str:
     if status == "finishing":
         return "finishing"
     if status == "waiting":
-        return "rate_limited" if (state["waiting"] or {}).get("kind") == "rate_limit" else "waiting"
+        return "rate_limited" if part(state, "waiting").get("kind") == "rate_limit" else "waiting"
     if state["open_tools"]:
         return "tool_running"
     if state["acted_at"] and now - state["acted_at"] > SLOW_SECONDS:
@@ -83,9 +84,10 @@ def usage(state: State) -> dict[str, Any]:
 
 
 def _changes(state: State) -> dict[str, Any]:
-    snapshot = state["snapshot"]
-    if snapshot is not None:
-        files = [str(row["path"]) for row in snapshot.get("files") or []]
+    snapshot = part(state, "snapshot")
+    if snapshot:
+        rows: list[dict[str, Any]] = snapshot.get("files") or []
+        files = [str(row["path"]) for row in rows]
         out: dict[str, Any] = {
             "files_changed": snapshot.get("file_count", len(files)),
             "result": snapshot.get("commit"),

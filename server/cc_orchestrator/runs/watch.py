@@ -20,6 +20,7 @@ from cc_orchestrator.host.bell import Bell
 from cc_orchestrator.host.process import Exit
 from cc_orchestrator.policy.rules import Posture
 from cc_orchestrator.runs.control import ControlReader
+from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.limits import Breach, Measures, check_limits, used_tokens
 from cc_orchestrator.runs.outcome import Stop
 from cc_orchestrator.runs.pump import Pump
@@ -220,7 +221,7 @@ class Watch:
         state = self._recorder.state
         usage = state["usage"]
         waits = bool(self._questions.pending)
-        until = (state["retrying"] or {}).get("until")
+        until = part(state, "retrying").get("until")
         if waits or (until is not None and until > self._clock.now()):
             self._active = now
         return Measures(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from cc_orchestrator.core.states import CheckOutcome
 from cc_orchestrator.core.text import line
@@ -45,7 +45,7 @@ def from_json(raw: dict[str, Any]) -> Check:
     outcome = raw.get("outcome")
     return Check(
         str(raw.get("check", "?")),
-        cast("CheckOutcome", outcome if outcome in ("pass", "fail") else "unverified"),
+        outcome if outcome in ("pass", "fail") else "unverified",
         raw.get("measured"),
         raw.get("limit"),
         str(raw.get("evidence", "")),

@@ -15,9 +15,10 @@ from typing import Any, cast
 from cc_orchestrator.core.errors import CcError, Conflict
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.host.git import Git, GitError
-from cc_orchestrator.runs.reading import read_run
-from cc_orchestrator.runs.spec import RunSpec, read_spec
-from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.runs.fold import part
+from cc_orchestrator.runs.reading import read_run, read_spec
+from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.store.paths import FOLDER, Workspace
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.verify.diff import LINK, Change, DiffError, read_changes, read_history_lines, sealed_git
 from cc_orchestrator.verify.drift import list_ignored
@@ -77,7 +78,7 @@ def collect_evidence(workspace: Workspace, run_id: str) -> Evidence:
 
 
 def _collect_result(spec: RunSpec, state: dict[str, Any], facts: dict[str, Any]) -> None:
-    snapshot = cast("dict[str, Any]", state["snapshot"] or {})
+    snapshot = part(state, "snapshot")
     if not snapshot or spec.repository is None or spec.base is None:
         return
     git = sealed_git(spec.repository)
@@ -116,7 +117,7 @@ def _read_link(git: Git, change: Change) -> str:
 def _collect_tree(spec: RunSpec, state: dict[str, Any], facts: dict[str, Any]) -> None:
     if not spec.allow_write or spec.worktree is None:
         return
-    recorded = cast("list[str]", (state["snapshot"] or {}).get("ignored") or [])
+    recorded = cast("list[str]", part(state, "snapshot").get("ignored") or [])
     try:
         present, complete = list_ignored(spec.worktree)
         facts["ignored"] = tuple(sorted({*present, *recorded}))
@@ -155,9 +156,8 @@ def find_planted(spec: RunSpec, since: float) -> list[str]:
         for name in _listed(os.path.join(common, "hooks"))
         if not name.endswith(".sample") and _changed_after(os.path.join(common, "hooks", name), since)
     ]
-    for path in (os.path.join(common, "info", "attributes"), os.path.join(common, "info", "grafts")):
-        if _changed_after(path, since):
-            found.append(os.path.relpath(path, common))
+    rules = (os.path.join(common, "info", "attributes"), os.path.join(common, "info", "grafts"))
+    found += [os.path.relpath(path, common) for path in rules if _changed_after(path, since)]
     if any(
         _changed_after(path, since) for path in (os.path.join(common, "config"), os.path.join(own, "config.worktree"))
     ):
@@ -209,7 +209,7 @@ def _find_strays(workspace: Workspace, since: float, until: float) -> list[str]:
         except OSError:
             continue
         if since <= changed <= until:
-            found.append(f".agent-workspace/worktrees/{name}")
+            found.append(f"{FOLDER}/worktrees/{name}")
     return found
 
 

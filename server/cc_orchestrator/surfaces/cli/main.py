@@ -8,9 +8,9 @@ import sys
 from typing import Any
 
 from cc_orchestrator.core.errors import CcError, InvalidRequest
-from cc_orchestrator.operations import catalog
+from cc_orchestrator.operations.catalog import operations
 from cc_orchestrator.operations.context import Context
-from cc_orchestrator.operations.registry import find, invoke, operations
+from cc_orchestrator.operations.registry import find, invoke
 from cc_orchestrator.surfaces.cli.parser import arguments, build_parser
 from cc_orchestrator.surfaces.cli.render import render
 from cc_orchestrator.surfaces.docs import reference
@@ -70,7 +70,6 @@ def _completion(argv: list[str]) -> int:
     if len(argv) != 1 or argv[0] not in _COMPLETION:
         sys.stderr.write("error: usage: cc-orchestrator completion bash|zsh\n")
         return 2
-    assert catalog.MODULES
     words: Any = " ".join(sorted({" ".join(op.words) for op in operations()} | {"mcp"}))
     _print(_COMPLETION[argv[0]].format(words=words).rstrip("\n"))
     return 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from cc_orchestrator import __version__
 from cc_orchestrator.core.errors import InvalidRequest
-from cc_orchestrator.operations.registry import Operation, operations
+from cc_orchestrator.operations.catalog import operations
+from cc_orchestrator.operations.registry import Operation
 
 _GIVEN = argparse.SUPPRESS
 
@@ -93,7 +94,7 @@ def arguments(op: Operation, given: argparse.Namespace) -> dict[str, Any]:
 
 def _json(op: Operation, name: str, text: str, *, text_is_fine: bool) -> Any:
     try:
-        return cast("Any", json.loads(text))
+        return json.loads(text)
     except ValueError as error:
         if text_is_fine:
             return text

@@ -1,4 +1,4 @@
-"""Writes the operation tables between markers in README.md and skill/references/operations.md; `--check` only compares.
+"""Writes the generated parts of README.md, skill/references/operations.md and server/README.md; `--check` only compares.
 
 `cc-orchestrator docs [--check] [--root DIR]`, run in a checkout.
 """
@@ -10,9 +10,10 @@ import re
 import sys
 from typing import Any, cast
 
-from cc_orchestrator.operations import catalog
-from cc_orchestrator.operations.registry import Operation, operations
+from cc_orchestrator.operations.catalog import operations
+from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.schemas import params_schema
+from cc_orchestrator.surfaces.docs.house import modules
 
 BEGIN, END = "<!-- operations:begin -->", "<!-- operations:end -->"
 
@@ -21,7 +22,11 @@ def main(argv: list[str]) -> int:
     """0 when everything is (or now is) fresh, 1 when `--check` found something stale."""
     root = argv[argv.index("--root") + 1] if "--root" in argv else os.getcwd()
     check = "--check" in argv
-    targets = {"README.md": table(), os.path.join("skill", "references", "operations.md"): reference()}
+    targets = {
+        "README.md": table(),
+        os.path.join("skill", "references", "operations.md"): reference(),
+        os.path.join("server", "README.md"): modules(),
+    }
     stale = [name for name, text in targets.items() if _put(os.path.join(root, name), text, check=check)]
     if stale and check:
         sys.stderr.write(f"stale: {', '.join(stale)}; run `cc-orchestrator docs`\n")
@@ -45,7 +50,6 @@ def _put(path: str, text: str, *, check: bool) -> bool:
 
 def table() -> str:
     """One row per operation."""
-    assert catalog.MODULES
     rows = ["| tool | command | does | effect | listed |", "| --- | --- | --- | --- | --- |"]
     rows += [
         f"| `{op.name}` | `{' '.join(op.words)}` | {op.summary} | {op.effect} | {'yes' if op.default_on else op.toolset} |"

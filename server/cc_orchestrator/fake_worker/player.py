@@ -1,6 +1,6 @@
 """The bundled worker's talk: lines out, messages in, waiting that heeds them, tool calls that may have to be asked for.
 
-Part of the program `fake_worker.py`; the product itself imports none of it. The protocol stands there.
+Part of the program `worker.py`; the product itself imports none of it. The protocol stands there.
 """
 
 from __future__ import annotations

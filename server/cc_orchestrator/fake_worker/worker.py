@@ -1,6 +1,6 @@
 """The bundled worker: a program that plays a script where a coding CLI would stand. Started as a file, imported by nobody.
 
-    python -S -E -u fake_worker.py SCRIPT.json        SCRIPT.json: see `fake.py`; `run` in it is added by the adapter
+    python -S -E -u worker.py SCRIPT.json        SCRIPT.json: see `adapters/fake.py`; `run` in it is added by the adapter
 
 It speaks one JSON object a line. On stdout, `event` is one of: hello{session_id, model, version, memory, resumed},
 turn{turn}, say{text}, thinking{text}, delta{text}, tool_start{id, tool, kind, target, paths, command}, tool_end{id, ok, note},
@@ -28,8 +28,8 @@ if __name__ == "__main__":
     # Started as a file, without site-packages: the package is where this file is.
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from cc_orchestrator.adapters.fake_acts import Actor
-from cc_orchestrator.adapters.fake_player import FOREVER, Ended, Step, leave, write_all
+from cc_orchestrator.fake_worker.acts import Actor
+from cc_orchestrator.fake_worker.player import FOREVER, Ended, Step, leave, write_all
 
 VERSION = 1
 #: A descendant that sleeps, and may be deaf to TERM and INT; it says when it is.

@@ -1,15 +1,14 @@
-"""What a CLI's own configuration says that a run must know beforehand: names only, never a secret. Reads files, changes none.
+"""What the user's Codex configuration says that a run must know beforehand: names only, never a secret. Pure.
 
-For Codex: the variables from which the user's provider takes its key (`env_key`, `env_http_headers`), and the MCP servers, so
+That is: the variables from which the user's provider takes its key (`env_key`, `env_http_headers`), and the MCP servers, so
 that ours can be kept from starting inside a worker whatever it is called. Keys' names come from the user's own file alone: a
 project's file may name MCP servers, but must not choose which variables a worker gets to see.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any, cast
 
 import tomlkit
@@ -17,28 +16,23 @@ from tomlkit.exceptions import TOMLKitError
 
 Table = dict[str, Any]
 
-_MOST_BYTES = 1_000_000
 _MOST_SERVERS = 100
 _OURS = re.compile(r"cc[-_]orchestrator", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_SYSTEM = "/etc/codex"
 #: Codex's built-in provider that takes credentials as the AWS tools do.
 _BEDROCK = ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 _BEDROCK_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
 
 
-def read_cli_config(adapter: str, env: Mapping[str, str], cwd: str) -> Table:
-    """`{env_names, secret_names: [...], own_servers: {name: "command" | "url"}, servers: [...]}` for Codex, `{}` for the others.
+def codex_route(user_text: str, other_texts: Iterable[str] = ()) -> Table:
+    """`{env_names, secret_names: [...], own_servers: {name: "command" | "url"}, servers: [...]}` of the user's config.toml.
 
     Workers get the variables of both lists; the values of `secret_names` are masked wherever they show up. `servers` are stdio
-    servers of the user's own file that are not ours. A file that cannot be read counts as empty: the CLI itself will say what
-    is wrong with it.
+    servers of the user's own file that are not ours. Text that is no TOML counts as empty: Codex itself will say what is wrong.
     """
-    if adapter != "codex":
-        return {}
-    user = _read(os.path.join(codex_home(env), "config.toml"))
+    user = _parse(user_text)
     own: dict[str, str] = {}
-    for found in (user, *map(_read, _project_files(cwd))):
+    for found in (user, *map(_parse, other_texts)):
         own.update({name: kind for name, kind, ours in _servers(found) if ours})
     others = [name for name, kind, ours in _servers(user) if not ours and kind == "command" and name not in own]
     bedrock = user.get("model_provider") == "amazon-bedrock"
@@ -50,29 +44,10 @@ def read_cli_config(adapter: str, env: Mapping[str, str], cwd: str) -> Table:
     }
 
 
-def codex_home(env: Mapping[str, str]) -> str:
-    """Codex's folder for this environment."""
-    return env.get("CODEX_HOME") or os.path.join(env.get("HOME") or os.path.expanduser("~"), ".codex")
-
-
-def _project_files(cwd: str) -> Iterator[str]:
-    """Other files that may name servers: the system's, and those of the folder and all above it."""
-    yield os.path.join(_SYSTEM, "config.toml")
-    folder = os.path.realpath(cwd)
-    while True:
-        yield os.path.join(folder, ".codex", "config.toml")
-        above = os.path.dirname(folder)
-        if above == folder:
-            return
-        folder = above
-
-
-def _read(path: str) -> Table:
+def _parse(text: str) -> Table:
     try:
-        with open(path, "rb") as file:
-            data = file.read(_MOST_BYTES)
-        return cast("Table", tomlkit.parse(data.decode("utf-8")).unwrap())
-    except (OSError, UnicodeDecodeError, TOMLKitError):
+        return cast("Table", tomlkit.parse(text).unwrap())
+    except TOMLKitError:
         return {}
 
 

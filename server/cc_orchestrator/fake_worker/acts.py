@@ -1,6 +1,6 @@
 """The bundled worker's ordinary steps: what it says, what it really does, how it waits. One method a verb: `do_<verb>(given)`.
 
-`given` is the step's object; a bare value arrives as `{"value": …}`. Part of the program `fake_worker.py`.
+`given` is the step's object; a bare value arrives as `{"value": …}`. Part of the program `worker.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import os
 import time
 
-from cc_orchestrator.adapters.fake_player import FOREVER, KINDS, NOTE_CHARS, Ended, Player, Step
+from cc_orchestrator.fake_worker.player import FOREVER, KINDS, NOTE_CHARS, Ended, Player, Step
 
 _POLL_SECONDS = 0.01
 

@@ -1,0 +1,1 @@
+"""The figures of the product, measured and printed beside their goals. A command, never timed tests."""

@@ -1,0 +1,35 @@
+"""A poke is never lost, however busy the owner of the bell rings."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Iterator
+
+import pytest
+
+from cc_orchestrator.core.ids import new_id
+from cc_orchestrator.host import bell as bells
+
+
+@pytest.fixture
+def bell() -> Iterator[bells.Bell]:
+    owner = bells.Bell.create(new_id("run"))
+    yield owner
+    owner.close()
+
+
+def served(owner: bells.Bell, selector: selectors.BaseSelector) -> list[bool]:
+    """Serve what is ready; whether each was a poke."""
+    return [owner.on_readable(key) for key, _events in selector.select(2.0)]
+
+
+def test_a_poke_is_heard_when_the_owner_rings_after_the_poker_has_gone(bell: bells.Bell) -> None:
+    with selectors.DefaultSelector() as selector:
+        bell.register(selector)
+        assert bells.poke(bell.path)
+        assert served(bell, selector) == [False], "the connection is taken in"
+        bell.ring()
+        bell.ring()
+        assert served(bell, selector) == [True], "the poke that lay in the socket is still heard"
+        assert served(bell, selector) == [False], "and then the poker is forgotten"
+        assert list(selector.get_map()) == [bell.fileno()]
