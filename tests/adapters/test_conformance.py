@@ -25,7 +25,6 @@ from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.states import REASONS
 from cc_orchestrator.host.env import MARKERS, worker_env
 from kit import transcripts
-from kit.transcripts import Transcript
 
 ADAPTERS = catalog.names()
 TRANSCRIPTS = [(adapter, name) for adapter in ADAPTERS for name in transcripts.names_of(adapter)]
@@ -181,7 +180,10 @@ def test_no_transcript_holds_a_key_or_a_place_of_somebodys_machine(adapter: str)
 
 # ---------------------------------------------------------------- any bytes
 
-LINES = {adapter: [line for name in transcripts.names_of(adapter) for line in transcripts.read(adapter, name).stdout.split(b"\n")] for adapter in ADAPTERS}  # fmt: skip
+LINES = {
+    adapter: [line for name in transcripts.names_of(adapter) for line in transcripts.read(adapter, name).stdout.split(b"\n")]
+    for adapter in ADAPTERS
+}  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
@@ -214,7 +216,7 @@ def bent(draw: st.DrawFn, values: list[dict[str, Any]]) -> bytes:
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_no_bytes_make_a_session_raise_or_say_what_is_not_documented(adapter: str, data: st.DataObject) -> None:
     found, session = fresh(adapter)
@@ -378,7 +380,7 @@ KEYS = {
 def test_workers_inherit_no_session_marker_and_nobody_elses_keys(adapter: str) -> None:
     found = catalog.adapter(adapter)
     assert not set(found.env_allow) & MARKERS
-    parent = {name: "x" for name in (*KEYS, *MARKERS)}
+    parent = dict.fromkeys((*KEYS, *MARKERS), "x")
     inherited = set(worker_env(parent, found.env_allow, {}))
     assert inherited == {name for name, owner in KEYS.items() if owner == adapter}
 

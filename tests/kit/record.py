@@ -12,8 +12,9 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
@@ -34,7 +35,7 @@ class Scene(NamedTuple):
 
     about: str
     turns: tuple[Turn, ...] = ()
-    request: dict[str, Any] = {}
+    request: Mapping[str, Any] = MappingProxyType({})
     signal: int | None = None
     git: bool = True
     after: Turn = Turn(text="Nothing more to say.")

@@ -46,7 +46,7 @@ def codex_route(user_text: str, other_texts: Iterable[str] = ()) -> Table:
 
 def _parse(text: str) -> Table:
     try:
-        return cast("Table", tomlkit.parse(text).unwrap())
+        return tomlkit.parse(text).unwrap()
     except TOMLKitError:
         return {}
 
