@@ -37,7 +37,7 @@ class Played(NamedTuple):
 
 
 def request(tmp_path: Path, **changes: Any) -> WorkerRequest:
-    return request_for(str(tmp_path), **{"cwd": "/work/repos/x", "executable": "/opt/claude", **changes})
+    return request_for(str(tmp_path), **{"cwd": "/src/repos/x", "executable": "/opt/claude", **changes})
 
 
 def play(tmp_path: Path, name: str, exit_code: int = 0, signal: int | None = None, **changes: Any) -> Played:
