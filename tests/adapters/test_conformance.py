@@ -8,7 +8,6 @@ import random
 import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +129,18 @@ def fresh(adapter: str, **changes: Any) -> tuple[Adapter, Session]:
     return found, found.session(request_of(**changes))
 
 
+#: What a CLI answers before it takes its prompt.
+GREETINGS = {
+    "claude": b'{"type":"control_response","response":{"subtype":"success","request_id":"cc-initialize","response":{}}}',
+}  # fmt: skip
+
+
+def greet(adapter: str, session: Session) -> list[Effect]:
+    """The CLI's side of a handshake, for those that have one."""
+    line = GREETINGS.get(adapter)
+    return session.on_line(line, line) if line is not None else []
+
+
 # ---------------------------------------------------------------- transcripts
 
 
@@ -144,7 +155,7 @@ def test_no_transcripts_lie_about_without_an_adapter() -> None:
     folders = {path.name for path in transcripts.FOLDER.iterdir() if path.is_dir()}
     assert folders <= set(ADAPTERS)
     for folder in folders:
-        stems = {path.stem for path in (transcripts.FOLDER / folder).glob("*.stdout")}
+        stems = {path.stem for path in (transcripts.FOLDER / folder).iterdir() if path.suffix != ".json"}
         assert stems == set(transcripts.names_of(folder))
 
 
@@ -273,13 +284,13 @@ def _shapes_of_request(adapter: Adapter) -> list[WorkerRequest]:
     env = {name: f"sentinel-secret-{number}" for number, name in enumerate(adapter.secret_env)}
     base = request_of(env=env)
     more = [
-        replace(base, allow_write=True),
-        replace(base, model="some-model", max_turns=3, max_tokens=5, max_cost_usd=1.0),
+        base._replace(allow_write=True),
+        base._replace(model="some-model", max_turns=3, max_tokens=5, max_cost_usd=1.0),
     ]
     if adapter.capabilities.resume:
-        more.append(replace(base, resume=SESSION_ID, allow_write=True))
+        more.append(base._replace(resume=SESSION_ID, allow_write=True))
     if adapter.capabilities.fork:
-        more.append(replace(base, resume=SESSION_ID, fork=True))
+        more.append(base._replace(resume=SESSION_ID, fork=True))
     return [base, *more]
 
 
@@ -295,9 +306,14 @@ def test_neither_prompt_nor_secret_is_in_argv_and_no_secret_in_a_file(adapter: s
         assert PROMPT not in json.dumps(invocation.env)
         assert all(path.startswith(request.run_dir + "/") for path, _text in invocation.files)
         assert set(request.env) <= set(invocation.env)
-        sent = b"".join(effect.data for effect in found.session(request).begin() if isinstance(effect, Send))
-        assert PROMPT.encode() in sent
         assert invocation.stdin == "pipe"
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_the_prompt_is_sent_by_stdin(adapter: str) -> None:
+    _, session = fresh(adapter)
+    effects = [*session.begin(), *greet(adapter, session)]
+    assert PROMPT.encode() in b"".join(effect.data for effect in effects if isinstance(effect, Send))
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -321,6 +337,7 @@ def test_a_resumed_and_a_forked_session_are_named_to_the_cli(adapter: str) -> No
 def test_who_cannot_be_steered_says_that_nothing_was_delivered(adapter: str) -> None:
     found, session = fresh(adapter)
     session.begin()
+    greet(adapter, session)
     effects = session.instruct("do it otherwise", "c1")
     if found.capabilities.steer:
         assert any(isinstance(effect, Send) for effect in effects)
@@ -395,7 +412,10 @@ def test_every_secret_that_a_worker_may_inherit_by_name_is_masked(adapter: str) 
 
 
 #: Named like a secret, and none.
-_HARMLESS = {"CLAUDE_CODE_MAX_OUTPUT_TOKENS", "MAX_THINKING_TOKENS", "MAX_MCP_OUTPUT_TOKENS"}
+_HARMLESS = {
+    "CLAUDE_CODE_MAX_OUTPUT_TOKENS", "MAX_THINKING_TOKENS", "CLAUDE_CODE_MAX_CONTEXT_TOKENS", "CLAUDE_CODE_API_KEY_HELPER_TTL_MS",
+    "CLAUDE_CODE_CLIENT_KEY",  # the path of a file
+}  # fmt: skip
 
 
 def test_adapters_import_nothing_but_the_standard_library_and_what_lies_below() -> None:

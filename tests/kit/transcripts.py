@@ -1,6 +1,7 @@
 """Recorded streams of the CLIs, and their replay through today's adapter and fold.
 
-`tests/adapters/transcripts/<adapter>/<name>.stdout` holds a worker's stdout byte for byte; `<name>.json` beside it:
+`tests/adapters/transcripts/<adapter>/<name>.stdout` (or `.jsonl`, where paths were shortened afterwards) holds a worker's stdout;
+`<name>.json` beside it:
 
     {"about": one sentence, "cli": what wrote it, "exit": 0, "signal": null, "stderr": [lines],
      "request": {fields of WorkerRequest that differ from the default},
@@ -83,7 +84,8 @@ def read(adapter: str, name: str) -> Transcript:
     """One transcript."""
     base = FOLDER / adapter / name
     meta = json.loads(base.with_suffix(".json").read_text(encoding="utf-8"))
-    return Transcript(adapter, name, base.with_suffix(".stdout").read_bytes(), meta)
+    (stdout,) = [path for path in (base.with_suffix(".stdout"), base.with_suffix(".jsonl")) if path.exists()]
+    return Transcript(adapter, name, stdout.read_bytes(), meta)
 
 
 def chunks(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
