@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    digests,
     health,
     inspections,
     launches,
     meta,
+    overview,
     steering,
     watching,
     workspaces,
@@ -15,7 +17,7 @@ from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.registry import operations as _registered
 
 #: Modules with operations, kept so that a linter does not take the imports for unused.
-MODULES = (launches, watching, steering, health, inspections, workspaces, meta)
+MODULES = (launches, watching, overview, digests, steering, health, inspections, workspaces, meta)
 TOOLSETS = ("core", "review", "workspace")
 
 

@@ -1,27 +1,63 @@
-"""What handlers receive: where the caller is, its environment, time."""
+"""What handlers receive: where the caller is, its environment, time, and whether it has gone away."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import socket
+import threading
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from cc_orchestrator.core.clock import Clock, SystemClock
+from cc_orchestrator.host.ancestry import run_above
+
+MARKER = "CC_RUN_ID"
+
+
+class Cancellation:
+    """Set once, from any thread; wakes every wait that listens, so that a sleeping one ends at once."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._set = False
+        self._listeners: list[socket.socket] = []
+
+    def __call__(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        """The caller is gone."""
+        with self._guard:
+            self._set = True
+            for end in self._listeners:
+                end.send(b"\n")
+
+    @contextmanager
+    def listening(self) -> Generator[socket.socket, None, None]:
+        """A socket that becomes readable once it is set; closed at the end of the block."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            with self._guard:
+                self._listeners.append(ours)
+                if self._set:
+                    ours.send(b"\n")
+            try:
+                yield theirs
+            finally:
+                with self._guard:
+                    self._listeners.remove(ours)
 
 
 def _ignore(_done: float, _total: float | None, _message: str) -> None:
     return None
 
 
-def _never() -> bool:
-    return False
-
-
 @dataclass(frozen=True)
 class Context:
     """One call's surroundings. `progress` and `cancelled` come from the surface; handlers run in a worker thread.
 
-    `worker_run_id` is set when the caller is itself a worker of ours (environment CC_RUN_ID).
+    `worker` is the run whose worker started this process, found by its ancestors; `worker_run_id` also heeds the environment.
     """
 
     cwd: str
@@ -29,14 +65,15 @@ class Context:
     channel: str = "cli"
     clock: Clock = field(default_factory=SystemClock)
     progress: Callable[[float, float | None, str], None] = _ignore
-    cancelled: Callable[[], bool] = _never
+    cancelled: Cancellation = field(default_factory=Cancellation)
+    worker: str | None = None
 
     @property
     def worker_run_id(self) -> str | None:
         """The run whose worker is calling, if one is."""
-        return self.env.get("CC_RUN_ID") or None
+        return self.env.get(MARKER) or self.worker
 
     @classmethod
     def here(cls, channel: str) -> Context:
         """The context of this process."""
-        return cls(cwd=os.getcwd(), env=dict(os.environ), channel=channel)
+        return cls(cwd=os.getcwd(), env=dict(os.environ), channel=channel, worker=run_above(MARKER))

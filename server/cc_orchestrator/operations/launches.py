@@ -69,7 +69,7 @@ class RunParams(Params):
     silence_seconds: Seconds | None = 600.0
     question_seconds: Seconds = 300.0
     max_turns: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000_000)] | None = None
     max_cost_usd: Annotated[float, Field(gt=0, le=100_000)] | None = None
     max_output_bytes: Bytes | None = 20_000_000
     max_events_bytes: Bytes | None = 10_000_000
@@ -212,11 +212,13 @@ RUN_STREAMING = register(Operation(
     description="Start a supervised worker on a task and return its run_id at once. Read-only unless allow_write=true; a write "
     "run gets its own git worktree and its result is a commit. Follow with cc_wait.",
     params=RunParams, handler=_run_streaming, aliases=("cc_run_streaming_agent",), positional="task", result_cap=1_536,
+    long_texts=("task", "context"),
     search_hint="start run launch delegate worker agent claude codex",
 ))  # fmt: skip
 
 RUN_AGENT = register(Operation(
     name="cc_run_agent", words=("run",), toolset="core", effect="open_world",
     summary="Start a worker and wait for its end, at most wait_seconds; past that it answers with the run_id.",
-    params=RunAndWaitParams, handler=_run_agent, positional="task", search_hint="start run wait blocking worker",
+    params=RunAndWaitParams, handler=_run_agent, positional="task", long_texts=("task", "context"),
+    search_hint="start run wait blocking worker",
 ))  # fmt: skip

@@ -1,7 +1,7 @@
 """The one list of what can be asked, and the one door to it.
 
 An `Operation` is a value. MCP tools, the CLI, the reference tables and the snapshots are derived from it. `invoke` is the
-only way in: recursion guard → validate → handler → result or typed error.
+only way in: recursion guard → validate → handler → result within its cap, or a typed error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cc_orchestrator.core.errors import CcError, Internal, InvalidRequest, NotFound, PolicyDenied, Unavailable
+from cc_orchestrator.core.text import cut
+from cc_orchestrator.operations import inherited
 from cc_orchestrator.operations.context import Context
+from cc_orchestrator.operations.size import fit
 
 Effect = Literal["read", "write", "destructive", "open_world"]
 
@@ -30,7 +33,11 @@ Handler = Callable[[Context, Any], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing that can be asked. `guarded` operations are refused to a worker (recursion guard)."""
+    """One thing that can be asked. `guarded` operations are refused to a worker (recursion guard).
+
+    `result_cap` is the most bytes of JSON that its answer may have: what is more is cut, and said to be.
+    `long_texts` are parameters that the command line also takes from a file or stdin.
+    """
 
     name: str
     summary: str
@@ -48,6 +55,7 @@ class Operation:
     result_cap: int = 8192
     search_hint: str = ""
     idempotent: bool = False
+    long_texts: tuple[str, ...] = ()
 
     @property
     def reads(self) -> bool:
@@ -81,6 +89,10 @@ def find(name: str) -> Operation:
         op = _OPERATIONS.get(_ALIASES.get(candidate, candidate))
         if op is not None:
             return op
+    if name in inherited.NOT_YET or f"cc_{name}" in inherited.NOT_YET:
+        raise NotFound(
+            f"{name} is not available yet in this version", hint=f'cc_tools {{"query": "{name}"}} finds what comes near'
+        )
     raise NotFound(f"there is no operation {name[:60]!a}", hint='cc_tools {"query": "…"} finds one')
 
 
@@ -88,20 +100,24 @@ def validate(op: Operation, raw: dict[str, Any]) -> Params:
     """The typed parameters, or InvalidRequest that names each wrong field."""
     if set(raw) == {"params"} and isinstance(raw["params"], dict) and "params" not in op.params.model_fields:
         raw = cast("dict[str, Any]", raw["params"])
+    raw = inherited.translate(op.name, raw, set(op.params.model_fields))
     try:
         return op.params.model_validate(raw)
     except ValidationError as error:
         raise InvalidRequest(
-            f"{op.name}: {_explain(error)}", hint=f'cc_tools {{"query": "{op.name}"}} shows its parameters'
+            f"{op.name}: {_explain(op, error)}", hint=f'cc_tools {{"query": "{op.name}"}} shows its parameters'
         ) from None
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(op: Operation, error: ValidationError) -> str:
     parts: list[str] = []
+    unknown = False
     for item in error.errors(include_url=False, include_input=False)[:8]:
-        where = ".".join(str(part) for part in item["loc"]) or "arguments"
-        what = "unknown field" if item["type"] == "extra_forbidden" else str(item["msg"])
-        parts.append(f"{where}: {what}")
+        where = cut(".".join(str(part) for part in item["loc"]), 80) or "arguments"
+        unknown = unknown or (item["type"] == "extra_forbidden" and len(item["loc"]) == 1)
+        parts.append(f"{where}: {'unknown field' if item['type'] == 'extra_forbidden' else cut(str(item['msg']), 240)}")
+    if unknown:
+        parts.append(f"known fields: {', '.join(op.params.model_fields) or 'none'}")
     return "; ".join(parts)
 
 
@@ -114,7 +130,7 @@ def invoke(op: Operation, ctx: Context, raw: dict[str, Any]) -> dict[str, Any]:
         )
     params = validate(op, raw)
     try:
-        return op.handler(ctx, params)
+        return fit(op.handler(ctx, params), op.result_cap)
     except CcError:
         raise
     except OSError as error:

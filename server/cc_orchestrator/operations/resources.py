@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cc_orchestrator.core.errors import InvalidRequest, NotFound
+from cc_orchestrator.core.errors import InvalidRequest, NotFound, Unavailable
 from cc_orchestrator.core.text import clean
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import locate_run
@@ -29,11 +29,16 @@ def read_resource(ctx: Context, uri: str) -> tuple[str, str]:
         raise NotFound(f"a run has no resource {name[:60]!a}; there are: {', '.join(NAMES)}")
     _workspace, run = locate_run(ctx, parts[1])
     try:
-        with open(run.at(name), "rb") as file:
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        with open(os.open(run.at(name), flags), "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - MAX_BYTES))
             data = file.read(MAX_BYTES)
     except FileNotFoundError as error:
-        raise NotFound(f"{run.run_id} has no {name} (yet)") from error
+        raise NotFound(f"{run.run_id} has no {name} (yet)", hint="cc_open_run_folder names the files") from error
+    except OSError as error:
+        raise Unavailable(
+            f"{name} of {run.run_id} cannot be read: {error.strerror}", hint="cc_open_run_folder"
+        ) from error
     mime = {"json": "application/json", "md": "text/markdown", "ndjson": "application/x-ndjson"}.get(
         name.rsplit(".", 1)[-1], "text/plain"
     )

@@ -233,7 +233,8 @@ STOP = register(Operation(
 SEND_INSTRUCTION = register(Operation(
     name="cc_send_instruction", words=("send-instruction",), toolset="core", effect="open_world", default_on=True,
     summary="Steer a live run, or continue an ended one in the same conversation (a new run).",
-    params=InstructParams, handler=_send_instruction, positional="run_id", result_cap=1_536, search_hint="steer resume continue follow-up message",
+    params=InstructParams, handler=_send_instruction, positional="run_id", result_cap=1_536,
+    long_texts=("instruction",), search_hint="steer resume continue follow-up message",
 ))  # fmt: skip
 ANSWER = register(Operation(
     name="cc_answer", words=("answer",), toolset="core", effect="open_world", default_on=True,

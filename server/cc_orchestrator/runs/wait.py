@@ -9,7 +9,8 @@ from __future__ import annotations
 import selectors
 import socket
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock
@@ -87,6 +88,15 @@ class WatchedRun:
         return self._notable
 
 
+@runtime_checkable
+class Rouses(Protocol):
+    """A `cancelled` that also wakes a sleeping wait."""
+
+    def listening(self) -> AbstractContextManager[socket.socket]:
+        """A socket that becomes readable when it turns true."""
+        ...
+
+
 class Woken(NamedTuple):
     """`(watched, look)` of those that woke, and of those that did not."""
 
@@ -103,7 +113,12 @@ def wait_for(
     deadline = begun + timeout
     selector = selectors.DefaultSelector()
     ears: dict[str, socket.socket] = {}
+    looked = begun
+    stack = ExitStack()
     try:
+        rouser: object = cancelled
+        if isinstance(rouser, Rouses):
+            selector.register(stack.enter_context(rouser.listening()), selectors.EVENT_READ, None)
         for item in watched:
             # The bell first, the look after it: nothing can slip between.
             _attach(selector, ears, item)
@@ -114,20 +129,18 @@ def wait_for(
                 break
             ready = selector.select(min(deadline - now, SLICE_SECONDS))
             for key, _events in ready:
-                _hear(key, looks, selector, ears, clock.now())
-            if not ready:
-                progress(
-                    clock.mono() - begun, timeout, f"{sum(look.woke is None for look in looks.values())} still going"
-                )
-                for item in watched:
-                    if looks[item.id].woke is None:
-                        looks[item.id] = item.look(clock.now())
-                        if item.id not in ears:
-                            _attach(selector, ears, item)
+                if key.data is not None:
+                    _hear(key, looks, selector, ears, clock.now())
+            # A chatty run must not keep the others, nor what only time brings, from being looked at.
+            if not ready or clock.mono() - looked >= SLICE_SECONDS:
+                looked = clock.mono()
+                progress(looked - begun, timeout, f"{sum(look.woke is None for look in looks.values())} still going")
+                _look_around(watched, looks, selector, ears, clock.now())
     finally:
         for ear in ears.values():
             ear.close()
         selector.close()
+        stack.close()
     rows = [(item, looks[item.id]) for item in watched]
     return Woken([row for row in rows if row[1].woke], [row for row in rows if not row[1].woke])
 
@@ -144,6 +157,21 @@ def _hear(
     if not _drain(key.fileobj):
         _detach(selector, ears, item)
     looks[item.id] = item.look(now)
+
+
+def _look_around(
+    watched: list[Watched],
+    looks: dict[str, Look],
+    selector: selectors.BaseSelector,
+    ears: dict[str, socket.socket],
+    now: float,
+) -> None:
+    """Once a slice: what only time brings (a stall, a death without a bell)."""
+    for item in watched:
+        if looks[item.id].woke is None:
+            looks[item.id] = item.look(now)
+            if item.id not in ears:
+                _attach(selector, ears, item)
 
 
 def _enough(looks: dict[str, Look], until: str) -> bool:

@@ -11,10 +11,9 @@ import json
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.from_thread
@@ -23,12 +22,13 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
+from mcp.shared.exceptions import MCPError
 
 from cc_orchestrator import __version__
 from cc_orchestrator.core.errors import CcError, Internal
 from cc_orchestrator.core.text import line
 from cc_orchestrator.operations.catalog import TOOLSETS, listed
-from cc_orchestrator.operations.context import Context
+from cc_orchestrator.operations.context import Cancellation, Context
 from cc_orchestrator.operations.greeting import on_door_start
 from cc_orchestrator.operations.registry import Operation, find, invoke
 from cc_orchestrator.operations.resources import NAMES, read_resource
@@ -49,13 +49,14 @@ def main(argv: list[str]) -> int:
     if unknown or (argv and not toolsets):
         print(f"error: usage: cc-orchestrator mcp [--toolsets {','.join(TOOLSETS)}|all]", file=sys.stderr)  # noqa: T201
         return 2
-    anyio.run(partial(_serve, build(Context.here("mcp"), toolsets)))
+    base = Context.here("mcp")
+    anyio.run(partial(_serve, build(base, toolsets), base))
     # Threads may sleep in a wait; nothing they hold outlives the process.
     sys.stdout.flush()
     os._exit(0)
 
 
-async def _serve(server: Server[Any]) -> None:
+async def _serve(server: Server[Any], base: Context) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(_end_on_signal, group.cancel_scope)
         group.start_soon(_greet)
@@ -101,7 +102,11 @@ def build(base: Context, toolsets: frozenset[str] = frozenset()) -> Server[Any]:
         return types.ListResourcesResult(resources=[])
 
     async def read(_ctx: _Ctx, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        mime, text = await anyio.to_thread.run_sync(read_resource, base, str(params.uri))
+        try:
+            mime, text = await anyio.to_thread.run_sync(read_resource, base, str(params.uri))
+        except CcError as error:
+            # Resources have no isError: a protocol error with our message is what a client shows.
+            raise MCPError(code=types.INVALID_PARAMS, message=error.message, data=error.to_dict()) from error
         return types.ReadResourceResult(
             contents=[types.TextResourceContents(uri=params.uri, mime_type=mime, text=text)]
         )
@@ -114,15 +119,15 @@ def build(base: Context, toolsets: frozenset[str] = frozenset()) -> Server[Any]:
 
 def describe(op: Operation) -> types.Tool:
     """One tool of `tools/list`. No output schema: clients pay for it and none uses it."""
-    writes = op.effect in ("destructive",)
     meta: dict[str, Any] = (
         {"anthropic/alwaysLoad": True} if op.hot else {"anthropic/searchHint": op.search_hint} if op.search_hint else {}
     )
     return types.Tool(
         name=op.name, description=op.description or op.summary, input_schema=params_schema(op), _meta=meta or None,
         annotations=types.ToolAnnotations(
-            read_only_hint=op.reads, destructive_hint=writes if not op.reads else None, idempotent_hint=op.idempotent or None,
-            open_world_hint=op.effect == "open_world",
+            read_only_hint=op.reads, destructive_hint=None if op.reads else op.effect == "destructive", idempotent_hint=op.idempotent or None,
+            # What relays to any operation (cc_call) reaches as far as the farthest of them.
+            open_world_hint=op.effect == "open_world" or not op.guarded,
         ),
     )  # fmt: skip
 
@@ -130,53 +135,44 @@ def describe(op: Operation) -> types.Tool:
 async def _call(
     base: Context, ctx: _Ctx, params: types.CallToolRequestParams, limiter: anyio.CapacityLimiter
 ) -> types.CallToolResult:
-    gone = threading.Event()
+    gone = Cancellation()
     try:
         op = find(params.name)
         inner = _with_client(base, ctx, gone)
-        answer = await anyio.to_thread.run_sync(
-            invoke, op, inner, dict(params.arguments or {}), limiter=limiter, abandon_on_cancel=True
-        )
-        return _result(answer, op)
+        work = partial(invoke, op, inner, dict(params.arguments or {}))
+        return _result(await anyio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=True))
     except anyio.get_cancelled_exc_class():
         gone.set()
         raise
     except CcError as error:
         return _failure(error)
     except Exception as error:  # noqa: BLE001 - a process edge: a defect must reach the caller as one
-        print(f"{params.name}: {error!r}", file=sys.stderr)  # noqa: T201
-        return _failure(Internal(f"{params.name}: {line(repr(error), 300)}", hint="report this; cc_doctor"))
+        print(f"{params.name[:80]}: {error!r}", file=sys.stderr)  # noqa: T201
+        return _failure(Internal(f"{params.name[:80]}: {line(repr(error), 300)}", hint="report this; cc_doctor"))
 
 
-def _with_client(base: Context, ctx: _Ctx, gone: threading.Event) -> Context:
+def _with_client(base: Context, ctx: _Ctx, gone: Cancellation) -> Context:
     """The context with this request's progress and cancellation."""
     wants = bool(ctx.meta and ctx.meta.get("progress_token") is not None)
 
     def progress(done: float, total: float | None, message: str) -> None:
-        if wants and not gone.is_set():
+        if wants and not gone():
             try:
                 anyio.from_thread.run(ctx.session.report_progress, done, total, message)
             except (RuntimeError, anyio.ClosedResourceError, anyio.BrokenResourceError):
                 gone.set()
 
-    cancelled: Callable[[], bool] = gone.is_set
-    return Context(cwd=base.cwd, env=base.env, channel="mcp", clock=base.clock, progress=progress, cancelled=cancelled)
+    return replace(base, channel="mcp", progress=progress, cancelled=gone)
 
 
-def _result(answer: dict[str, Any], op: Operation) -> types.CallToolResult:
-    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
-    size = len(text.encode("utf-8", "replace"))
-    if size > op.result_cap:
-        raise Internal(
-            f"{op.name} made an answer of {size} bytes, its cap is {op.result_cap}",
-            hint="ask for less: limit, max_bytes",
-        )
-    return types.CallToolResult(content=[types.TextContent(type="text", text=text)], structured_content=answer)
+def _result(answer: dict[str, Any], *, is_error: bool = False) -> types.CallToolResult:
+    """The same facts as text and as structure; halves of surrogate pairs, which no JSON text may hold, as `?`."""
+    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"), default=str)
+    safe = text.encode("utf-8", "replace").decode("utf-8")
+    content = types.TextContent(type="text", text=safe)
+    structured = answer if safe == text else cast("dict[str, Any]", json.loads(safe))
+    return types.CallToolResult(content=[content], structured_content=structured, is_error=is_error)
 
 
 def _failure(error: CcError) -> types.CallToolResult:
-    body = {"error": error.to_dict()}
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=text)], structured_content=body, is_error=True
-    )
+    return _result({"error": error.to_dict()}, is_error=True)
