@@ -10,6 +10,7 @@ import hashlib
 import os
 import select
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ from cc_orchestrator.runs.recorder import write_ballast
 from cc_orchestrator.runs.requests import claim_request
 from cc_orchestrator.runs.spec import Limits, RunSpec, Scope
 from cc_orchestrator.runs.tree import head_commit
-from cc_orchestrator.store import atomic, index
+from cc_orchestrator.store import atomic, index, lock
 from cc_orchestrator.store.journal import Journal
 from cc_orchestrator.store.paths import FOLDER, Workspace, existing_folder
 from cc_orchestrator.store.rundir import RunDir, hidden_folder, mark_open, mark_settled, reveal
@@ -280,6 +281,7 @@ def _start(workspace: Workspace, made: _Made, spec: RunSpec, prompt: str, env: M
     except OSError:
         pass
     bell_fd = made.bell.fileno() if made.bell is not None else -1
+    failure: OSError | CcError | None = None
     try:
         with tempfile.TemporaryFile() as file:
             file.write(prompt.encode("utf-8", "replace"))
@@ -290,17 +292,23 @@ def _start(workspace: Workspace, made: _Made, spec: RunSpec, prompt: str, env: M
                 stdin_fd=file.fileno(), pass_fds=[fd for fd in (made.lock_fd, bell_fd) if fd >= 0], stderr_path=run.log,
             )  # fmt: skip
     except (OSError, CcError) as error:
-        _record_failure(run, clock, error)
-        raise Unavailable(f"the supervisor of {spec.run_id} could not be started: {error}", hint="cc_doctor") from error
+        failure = error
     finally:
         if made.lock_fd >= 0:
             os.close(made.lock_fd)
         if made.bell is not None:
             made.bell.release()
+    if failure is not None and _record_failure(run, clock, failure):
+        raise Unavailable(
+            f"the supervisor of {spec.run_id} could not be started: {failure}", hint="cc_doctor"
+        ) from failure
 
 
-def _record_failure(run: RunDir, clock: Clock, error: Exception) -> None:
-    """Launch still holds the lock here, so it may write the end."""
+def _record_failure(run: RunDir, clock: Clock, error: Exception) -> bool:
+    """Write the end, if nobody owns the run: a supervisor may live although its start looked like a failure."""
+    held = lock.take(run.lock)
+    if held is None:
+        return False
     journal = Journal(run.journal, run.run_id, clock)
     try:
         journal.append(
@@ -309,6 +317,8 @@ def _record_failure(run: RunDir, clock: Clock, error: Exception) -> None:
         journal.sync()
     finally:
         journal.close()
+        os.close(held)
+    return True
 
 
 def _first_sign(run: RunDir, clock: Clock, limit: float) -> State:
@@ -325,7 +335,7 @@ def _first_sign(run: RunDir, clock: Clock, limit: float) -> State:
                 select.select((), (), (), min(left, 0.02))
             else:
                 ready, _, _ = select.select((ears,), (), (), left)
-                if ready and not ears.recv(4096):
+                if ready and not _hear(ears):
                     reading = read_run(run, reading)
                     break
             reading = read_run(run, reading)
@@ -333,6 +343,14 @@ def _first_sign(run: RunDir, clock: Clock, limit: float) -> State:
     finally:
         if ears is not None:
             ears.close()
+
+
+def _hear(ears: socket.socket) -> bool:
+    """Take the rings; False at the end of the bell. A supervisor that is killed resets what it had not taken yet."""
+    try:
+        return bool(ears.recv(4096))
+    except OSError:
+        return False
 
 
 def _listen(run: RunDir) -> Any:
