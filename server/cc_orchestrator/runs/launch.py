@@ -76,6 +76,7 @@ class LaunchRequest:
     limits: Limits = field(default_factory=Limits)
     partial_messages: bool = False
     options: dict[str, Any] = field(default_factory=dict[str, Any])
+    route: dict[str, Any] = field(default_factory=dict[str, Any])  # names only, never a secret
     client_request_id: str | None = None
     continues: Continuation | None = None
     actor: str = "controller"
@@ -110,8 +111,8 @@ def launch(workspace: Workspace, request: LaunchRequest, env: Mapping[str, str],
 
 
 def _digest(request: LaunchRequest) -> str:
-    """What makes two requests the same: everything but the task id, which is made on the spot."""
-    plain = asdict(replace(request, task_id="", channel="", actor=""))
+    """What makes two requests the same: everything but the task id, which is made on the spot, and what we looked up."""
+    plain = asdict(replace(request, task_id="", channel="", actor="", route={}))
     return hashlib.sha256(repr(sorted(plain.items())).encode()).hexdigest()
 
 
@@ -141,7 +142,7 @@ def _spec(
         cwd=cwd, adapter=adapter.name, executable=executable, role=request.role, allow_write=request.allow_write,
         prompt_sha256=hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest(), prompt_bytes=len(prompt.encode("utf-8", "replace")),
         task=cut(masked_text(request.task), 2_000), profile=request.profile, model=request.model,
-        partial_messages=request.partial_messages, options=request.options, client_request_id=request.client_request_id,
+        partial_messages=request.partial_messages, options=request.options, route=request.route, client_request_id=request.client_request_id,
         actor=request.actor, channel=request.channel, limits=request.limits, scope=request.scope, **place,
     )  # fmt: skip
     probe = WorkerRequest(
@@ -149,6 +150,7 @@ def _spec(
         outbox=os.path.join(folder, "outbox"), model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
         max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
         final_only=spec.limits.final_only, partial_messages=spec.partial_messages, options=spec.options,
+        route=spec.route,
     )  # fmt: skip
     problems = adapter.check(probe)
     if problems:
