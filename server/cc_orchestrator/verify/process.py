@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple, cast
@@ -56,8 +54,12 @@ def main(args: Sequence[str]) -> int:
         pid = os.getpid()
         journal.append([Fact(ev.JOB_STARTED, {"pid": pid, "pid_start": identify(pid), "run_id": request["run_id"]})])
         journal.sync()
-        status, reason = _verify(_Job(workspace, job, journal, clock, request), argvs)
-        record_end(workspace, job, journal, status, reason, clock)
+        status, reason = "failed", f"internal: see {job.log}"
+        try:
+            status, reason = _verify(_Job(workspace, job, journal, clock, request), argvs)
+        finally:
+            # Whatever went wrong, the end is told; the traceback goes to the log.
+            record_end(workspace, job, journal, status, reason, clock)
     finally:
         journal.close()
         if bell is not None:
@@ -99,15 +101,12 @@ class _Job(NamedTuple):
 
 
 def _verify(job: _Job, argvs: list[tuple[str, ...]]) -> tuple[str, str]:
-    """`(status, reason)` of the job. Whatever goes wrong, it is told."""
+    """`(status, reason)` of the job."""
     try:
         result = _make_result(job, argvs)
         record_result(job.job, job.journal, result)
     except CcError as error:
         return "failed", line(f"{error.code}: {error.message}", 300)
-    except Exception as error:  # noqa: BLE001 - a process edge: whatever it is, the job must get its end
-        traceback.print_exc(file=sys.stderr)
-        return "failed", line(f"internal: {error!r}", 300)
     return "succeeded", ""
 
 
