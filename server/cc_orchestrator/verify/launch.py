@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
@@ -73,25 +74,21 @@ def _start(
     workspace: Workspace, path: str, request: dict[str, Any], commands: Sequence[Command], clock: Clock
 ) -> JobDir:  # fmt: skip
     hidden = JobDir(os.path.join(os.path.dirname(path), f".new-{request['verify_id']}"))
-    os.mkdir(hidden.path, 0o700)
-    bell: bells.Bell | None = None
-    held: int | None = None
-    try:
+    job = JobDir(path)
+    with ExitStack() as undo:
+        os.mkdir(hidden.path, 0o700)
+        undo.callback(shutil.rmtree, hidden.path, ignore_errors=True)
         held = lock.take(hidden.lock)
         assert held is not None, "nobody knows this folder yet"
+        undo.callback(os.close, held)
         atomic.write_json(hidden.request, request)
         bell = _make_bell(hidden, request["verify_id"])
-        job = JobDir(path)
+        if bell is not None:
+            undo.callback(bell.close)
+        undo.callback(jobdir.retire, workspace, job.job_id)
         jobdir.announce(workspace, job)
         os.rename(hidden.path, path)
-    except BaseException:
-        if held is not None:
-            os.close(held)
-        if bell is not None:
-            bell.close()
-        shutil.rmtree(hidden.path, ignore_errors=True)
-        jobdir.retire(workspace, request["verify_id"])
-        raise
+        undo.pop_all()
     if sys.platform == "win32":
         os.close(held)
         held = -1
