@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
 from typing import Any
 
 from cc_orchestrator.core import events as ev
@@ -46,7 +45,7 @@ def start_verification(
     shown = [command.shown for command in commands]
     request: dict[str, Any] = {
         "v": 1, "run_id": run_id, "task_id": spec.task_id, "commands": shown, "timeout_seconds": timeout_seconds,
-        "rules": hash_rules(scope=asdict(spec.scope), commands=shown, timeout_seconds=timeout_seconds),
+        "rules": hash_rules(scope=spec.scope._asdict(), commands=shown, timeout_seconds=timeout_seconds),
         "workspace_root": workspace.root, "repository": workspace.repository, "actor": "controller", "channel": channel,
         "created_at": clock.now(),
     }  # fmt: skip

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple, cast
 
 from cc_orchestrator.core import events as ev
@@ -123,7 +122,7 @@ def _make_result(job: _Job, argvs: list[tuple[str, ...]]) -> dict[str, Any]:
         "v": 1, "verify_id": job.job.job_id, "run_id": evidence.spec.run_id, "task_id": evidence.spec.task_id,
         "status": "succeeded", "verdict": decide_verdict(checks), "checks": [check.to_json() for check in checks],
         "commit": evidence.commit, "tree": evidence.tree, "base": evidence.spec.base, "rules": request["rules"],
-        "scope": asdict(evidence.spec.scope), "commands": shown, "timeout_seconds": request["timeout_seconds"],
+        "scope": evidence.spec.scope._asdict(), "commands": shown, "timeout_seconds": request["timeout_seconds"],
         "ran": [entry.to_json() for entry in tested.ran], "ground": tested.ground, "made": tested.made,
         "changed": tested.changed, "containment": tested.containment,
         "started_at": request["created_at"], "finished_at": job.clock.now(),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict
 from typing import Any, cast
 
 from cc_orchestrator.core import events as ev
@@ -156,4 +155,4 @@ def current_result(spec: RunSpec, state: dict[str, Any]) -> tuple[str | None, st
 def speaks_of_now(result: Result, spec: RunSpec, state: dict[str, Any]) -> bool:
     """Whether a result is about what the run's ref names now, by today's rules. Raises Corrupt."""
     commit, tree = current_result(spec, state)
-    return is_current(result, commit=commit, tree=tree, scope=asdict(spec.scope))
+    return is_current(result, commit=commit, tree=tree, scope=spec.scope._asdict())
