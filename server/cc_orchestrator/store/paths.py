@@ -66,6 +66,10 @@ class Workspace:
         """The folder of a run's verifications."""
         return os.path.join(self.at("verify"), check_id(run_id, "run"))
 
+    def delivery(self, delivery_id: str) -> str:
+        """The folder of one delivery."""
+        return self.at("deliveries", check_id(delivery_id, "dlv"))
+
     def worktree(self, task_id: str) -> str:
         """The worktree of a task that writes."""
         return self.at("worktrees", check_id(task_id, "task"))
