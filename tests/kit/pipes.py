@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from cc_orchestrator.adapters.base import Adapter, CloseInput, Effect, Ending, Send, Session, Signal, WorkerRequest
@@ -30,6 +30,7 @@ class Driven:
     facts: list[Fact] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
     stdout: list[bytes] = field(default_factory=list)
+    raw: bytearray = field(default_factory=bytearray)
     stderr: list[bytes] = field(default_factory=list)
     ending: Ending | None = None
     exit_code: int | None = None
@@ -84,7 +85,7 @@ def request_for(folder: str, **changes: Any) -> WorkerRequest:
         run_id="run_01k3000000abcdefghjk", prompt="look at it\nclosely", cwd=folder, allow_write=False, executable="",
         env={"PATH": os.environ["PATH"], "HOME": folder}, run_dir=run_dir, outbox=os.path.join(run_dir, "outbox"),
     )  # fmt: skip
-    return replace(request, **changes)
+    return request._replace(**changes)
 
 
 def drive(
@@ -113,6 +114,7 @@ def drive(
         assert process.stdout is not None
         driven.do(driven.session.begin(), on_fact, on_ask)
         for raw in process.stdout:
+            driven.raw += raw
             line = raw.rstrip(b"\n")
             driven.stdout.append(line)
             driven.do(driven.session.on_line(line, line), on_fact, on_ask)

@@ -69,5 +69,5 @@ def _request(spec: RunSpec, run: RunDir) -> WorkerRequest:
         run_id=spec.run_id, prompt="", cwd=spec.cwd, allow_write=spec.allow_write, executable=spec.executable, env={},
         run_dir=run.path, outbox=run.outbox, model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
         max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
-        partial_messages=spec.partial_messages, options=spec.options,
+        partial_messages=spec.partial_messages, options=spec.options, route=spec.route,
     )  # fmt: skip
