@@ -126,6 +126,17 @@ def find_workspace(cwd: str, env: Mapping[str, str]) -> Workspace:
         here = parent
 
 
+def checkout_of(cwd: str) -> str | None:
+    """The root of the checkout that a resolved `cwd` lies in: a linked worktree counts as itself. None without git."""
+    here = cwd
+    while not os.path.exists(os.path.join(here, ".git")):
+        parent = os.path.dirname(here)
+        if parent == here:
+            return None
+        here = parent
+    return here
+
+
 def _main_checkout(here: str, dot_git: str) -> str:
     """The main checkout of a linked worktree; `here` for a submodule or a worktree of a bare repository."""
     try:
