@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from cc_orchestrator.store import lock
 from kit.door import Door
 from kit.repos import commit, git
-from kit.waiting import until
+from kit.waiting import until, until_gone
 
 pytestmark = [pytest.mark.process, pytest.mark.chaos]
 
@@ -27,7 +26,7 @@ def accepted(door: Door, path: str = "src/new.py") -> str:
 
 
 def deliver(door: Door, run_id: str) -> subprocess.Popen[bytes]:
-    """The command in a session of its own, so that it can be killed with its git."""
+    """The command line, in a session of its own."""
     argv = [
         sys.executable,
         "-m",
@@ -44,7 +43,7 @@ def deliver(door: Door, run_id: str) -> subprocess.Popen[bytes]:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait(10)
 
 
@@ -75,16 +74,24 @@ def test_killed_after_the_branch_moved_it_is_told_as_delivered(tmp_path: Path) -
     assert (again["repeated"], again["delivery_id"]) == (True, receipt["subject"]["delivery_id"])
 
 
-def test_killed_before_the_branch_moved_it_is_lost_and_said_so(tmp_path: Path) -> None:
+def test_killed_before_the_branch_moved_it_is_lost_and_said_so(tmp_path: Path, isolated_home: Path) -> None:
     door = Door(tmp_path)
     commit(door.cwd, {".gitattributes": "*.slow filter=block\n"}, "a filter")
-    here = tmp_path / "reached"
-    git(door.cwd, "config", "filter.block.smudge", f"sh -c 'touch \"{here}\"; exec sleep 600'")
+    here, config = tmp_path / "reached", isolated_home / ".gitconfig"
+    # The user's own configuration: that of the repository would count as planted.
+    git(
+        door.cwd,
+        "config",
+        "--file",
+        str(config),
+        "filter.block.smudge",
+        f"sh -c 'echo $$ > \"{here}\"; exec sleep 600'",
+    )
     run_id = accepted(door, "src/a.slow")
     before = git(door.cwd, "rev-parse", "main")
     process = deliver(door, run_id)
     try:
-        until(here.exists, 20.0)
+        blocked = int(until(lambda: here.exists() and here.read_text(), 20.0))
     finally:
         kill(process)
     row = door.call("cc_wait", ids=[delivery_id(door)])["woke"][0]
@@ -92,3 +99,8 @@ def test_killed_before_the_branch_moved_it_is_lost_and_said_so(tmp_path: Path) -
     assert git(door.cwd, "rev-parse", "main") == before
     (receipt,) = door.call("cc_receipts", run_id=run_id, kind="delivery")["receipts"]
     assert (receipt["observed"]["status"], "does not hold" in receipt["observed"]["reason"]) == ("lost", True)
+    until_gone(blocked, 1.0)
+    config.unlink()
+    git(door.cwd, "checkout", "-q", "--", ".")
+    assert git(door.cwd, "status", "--porcelain") == ""
+    assert door.call("cc_deliver", run_id=run_id, target="main")["how"] == "fast_forward"

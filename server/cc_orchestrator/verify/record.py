@@ -16,7 +16,7 @@ from cc_orchestrator.core.errors import CcError, Corrupt
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.ids import is_id
 from cc_orchestrator.host.git import Git, GitError
-from cc_orchestrator.host.tree import kill_remains
+from cc_orchestrator.host.tree import end_helpers, kill_remains
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import atomic, jobdir, ledger, lock
 from cc_orchestrator.store.jobdir import JobDir
@@ -123,6 +123,7 @@ def settle_verification(workspace: Workspace, job: JobDir, clock: Clock) -> bool
             return False
         started = state.started
         recorded = [(int(started["pid"]), str(started["pid_start"]))] if started.get("pid") else []
+        end_helpers(job.job_id)
         kill_remains(job.job_id, recorded, deadline_s=KILL_SECONDS)
         remove_disposable(workspace.repository, job.at("tree"))
         status = "succeeded" if state.result is not None else "lost"
