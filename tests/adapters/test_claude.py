@@ -454,9 +454,7 @@ def test_an_error_has_its_reason_even_when_it_calls_itself_success(
          "no_stream", "it did not take up the gate: too old"),
     ],
 )  # fmt: skip
-def test_a_cli_that_is_none_is_told_apart(
-    tmp_path: Path, model_stub: ModelStub, script: str, reason: str, detail: str
-) -> None:
+def test_a_cli_that_is_none_is_told_apart(tmp_path: Path, script: str, reason: str, detail: str) -> None:
     program = tmp_path / "claude"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o700)
