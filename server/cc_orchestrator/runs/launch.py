@@ -38,7 +38,7 @@ from cc_orchestrator.runs.spec import Limits, RunSpec, Scope
 from cc_orchestrator.runs.tree import head_commit
 from cc_orchestrator.store import atomic, index, lock
 from cc_orchestrator.store.journal import Journal
-from cc_orchestrator.store.paths import FOLDER, Workspace, existing_folder
+from cc_orchestrator.store.paths import FOLDER, Workspace, checkout_of, existing_folder
 from cc_orchestrator.store.rundir import RunDir, hidden_folder, mark_open, mark_settled, reveal
 
 #: How long an answer waits for `run.started`. A checkout that takes longer is made while the caller goes on.
@@ -162,29 +162,30 @@ def _spec(
 
 def _place(workspace: Workspace, request: LaunchRequest, cwd: str) -> dict[str, Any]:
     """Worktree, branch and base of a write run; what a follow-up takes over."""
-    out: dict[str, Any] = {}
+    # Where the caller stands; with a workspace set from outside that may be no checkout at all.
+    checkout = checkout_of(cwd) or workspace.repository
+    out: dict[str, Any] = {"checkout": checkout if workspace.repository is not None else None}
     follow = request.continues
     if follow is not None:
-        out = {
-            "parent_run_id": follow.parent_run_id, "resume_session": follow.session_id, "fork": follow.fork,
-            "baseline": follow.baseline,
-        }  # fmt: skip
+        out.update(
+            parent_run_id=follow.parent_run_id, resume_session=follow.session_id, fork=follow.fork, baseline=follow.baseline
+        )  # fmt: skip
     if not request.allow_write:
         return out
-    if workspace.repository is None:
+    if workspace.repository is None or checkout is None:
         raise InvalidRequest(
             f"{workspace.root} is not a git repository: a run that writes needs one, because its result is a commit",
             hint="git init and commit, or start it read-only (allow_write=false)",
         )
-    base = follow.base if follow is not None and follow.base else head_commit(workspace.repository)
+    base = follow.base if follow is not None and follow.base else head_commit(checkout)
     if base is None:
         raise InvalidRequest(
-            f"{workspace.repository} has no commit yet: a worktree needs one to start from", hint="make a first commit"
+            f"{checkout} has no commit yet: a worktree needs one to start from", hint="make a first commit"
         )
     out["base"] = base
     out["worktree"] = (follow.worktree if follow is not None else None) or workspace.worktree(request.task_id)
     out["branch"] = (follow.branch if follow is not None else None) or f"cc/{request.task_id}"
-    subfolder = os.path.relpath(cwd, workspace.repository)
+    subfolder = os.path.relpath(cwd, checkout)
     inside = subfolder != "." and not subfolder.startswith("..") and not subfolder.startswith(FOLDER)
     out["subfolder"] = subfolder if inside else ""
     return out

@@ -36,6 +36,11 @@ def replay_run(run: RunDir) -> Replayed:
     except FileNotFoundError as error:
         raise Unavailable(f"{run.run_id} has no stdout.raw", hint="cc_poll shows its events") from error
     exited = part(recorded, "exit")
+    if exited.get("dropped_bytes") or exited.get("dropped_events"):
+        raise Unavailable(
+            f"{run.run_id} did not keep all of its output (final_only or a byte budget)",
+            hint="cc_poll shows its events",
+        )
     state, facts, ending = replay_bytes(
         find_adapter(spec.adapter), _request(spec, run), data, exited.get("exit"), exited.get("signal")
     )
