@@ -44,6 +44,19 @@ _WINDOWS = frozenset({
     "WINDIR", "COMSPEC", "PATHEXT", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "TEMP", "TMP",
 })  # fmt: skip
 
+#: Codex takes names only, so the groups that adapters allow are spelled out: the documented ones, and those set right now.
+_GROUPS: dict[str, tuple[str, ...]] = {
+    "ANTHROPIC_*": (
+        "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "ANTHROPIC_BETAS", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_MODEL",
+        "ANTHROPIC_DEFAULT_HAIKU_MODEL", "ANTHROPIC_DEFAULT_OPUS_MODEL", "ANTHROPIC_DEFAULT_SONNET_MODEL", "ANTHROPIC_SMALL_FAST_MODEL",
+        "ANTHROPIC_BEDROCK_BASE_URL", "ANTHROPIC_VERTEX_BASE_URL", "ANTHROPIC_VERTEX_PROJECT_ID",
+    ),
+    "AWS_*": (
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION",
+        "AWS_BEARER_TOKEN_BEDROCK", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE",
+    ),
+}  # fmt: skip
+
 
 class Change(NamedTuple):
     """One file before and after; None where there is none."""
@@ -160,7 +173,7 @@ def _plan(client: str, given: argparse.Namespace, env: Mapping[str, str]) -> Cha
         if given.uninstall:
             return _taken_out(client, path, old)
         if client == "codex":
-            return Change(path, old, put_toml(old or "", *TOML_KEY, codex_lines(given.codex_approval)))
+            return Change(path, old, put_toml(old or "", *TOML_KEY, codex_lines(given.codex_approval, env)))
         return Change(path, old, put_json(old or "", JSON_KEY, claude_entry()))
     except EditError as error:
         raise EditError(f"{path}: {error}") from error
@@ -189,12 +202,16 @@ def server_argv() -> list[str]:
 
 
 def claude_entry() -> dict[str, Any]:
-    """What `claude mcp add -s user` writes."""
+    """What `claude mcp add -s user` writes, and `alwaysLoad`.
+
+    Without it Claude Code 2.1 builds the first prompt before our server has answered: a `claude -p` session starts without these
+    tools. With it, it waits up to five seconds (MCP_CONNECT_TIMEOUT_MS) and never hides them behind its tool search.
+    """
     command, *args = server_argv()
-    return {"type": "stdio", "command": command, "args": args, "env": {}}
+    return {"type": "stdio", "command": command, "args": args, "env": {}, "alwaysLoad": True}
 
 
-def codex_lines(approval: str) -> list[str]:
+def codex_lines(approval: str, env: Mapping[str, str]) -> list[str]:
     """The lines of our table in Codex's config.toml."""
     command, *args = server_argv()
     shown = {name: tomlkit.item(value).as_string() for name, value in (("command", command), ("args", args))}
@@ -208,17 +225,21 @@ def codex_lines(approval: str) -> list[str]:
         f'default_tools_approval_mode = "{approval}"',
         "# Codex hands a server five variables only; these are the ones that workers need, if they are set.",
         "env_vars = [",
-        *(f'  "{name}",' for name in passed_on()),
+        *(f'  "{name}",' for name in passed_on(env)),
         "]",
     ]
 
 
-def passed_on() -> list[str]:
+def passed_on(env: Mapping[str, str]) -> list[str]:
     """Names of the variables that Codex shall hand to our door, so that workers get theirs."""
     wanted = set(_OURS) | (ESSENTIALS if os.name == "nt" else ESSENTIALS - _WINDOWS)
     for name in names():
         known = adapter(name)
-        wanted |= {entry for entry in (*known.env_allow, known.executable_env) if entry and not entry.endswith("*")}
+        for entry in (*known.env_allow, known.executable_env):
+            if entry.endswith("*"):
+                wanted |= {*_GROUPS.get(entry, ()), *(given for given in env if given.startswith(entry[:-1]))}
+            elif entry:
+                wanted.add(entry)
     return sorted(wanted - _GIVEN)
 
 

@@ -100,7 +100,8 @@ def test_both_clients_get_our_server_and_keep_all_that_they_had(home: Path) -> N
     new = claude(home)
     entry = new["mcpServers"].pop("cc-orchestrator")  # type: ignore[attr-defined]
     assert new == json.loads(CLAUDE)
-    assert entry["command"] == ours["command"]
+    assert (entry["command"], entry["args"]) == (ours["command"], ours["args"])
+    assert entry["alwaysLoad"] is True  # else a `claude -p` session begins without our tools
     assert "1e-7" in (home / ".claude.json").read_text(encoding="utf-8")
     for folder in (".codex", ".claude"):
         assert (home / folder / "skills" / "cc-orchestrator" / "SKILL.md").is_file()
@@ -112,7 +113,8 @@ def test_codex_hands_on_the_marker_of_a_worker_and_the_variables_of_every_adapte
     assert {"CC_RUN_ID", "HTTPS_PROXY", "SSL_CERT_FILE", "XDG_STATE_HOME"} <= passed
     for name in names():
         known = adapter(name)
-        assert {entry for entry in (*known.env_allow, *known.secret_env) if not entry.endswith("*")} - passed <= {
+        named = {entry for entry in (*known.env_allow, *known.secret_env) if not entry.endswith("*")}
+        assert named - passed <= {
             "HOME", "PATH", "LANG", "TERM", "TMPDIR", "FAKE_WORKER_SECRET",
         }  # fmt: skip
 
