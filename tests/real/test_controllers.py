@@ -16,7 +16,7 @@ import pytest
 from kit import clis, homes
 from kit.model_stub import ModelStub
 from kit.repos import fingerprint, git, make_repo
-from kit.stub_script import Call, Request, Script, Turn, model_is, say
+from kit.stub_script import Call, Request, Script, Turn, call, model_is, say
 
 pytestmark = [pytest.mark.real_cli, pytest.mark.process, pytest.mark.timeout(180)]
 
@@ -93,21 +93,21 @@ def run_id(request: Request) -> str:
     return str(request.result("cc_run_streaming").json()["run_id"])
 
 
-def loop(server: str, start: dict[str, Any]) -> list[Callable[[Request], Turn]]:
+def loop(server: str, start: dict[str, Any]) -> list[Turn]:
     """start → wait → verify → accept → receipts → read the report; ids come from what the model was given."""
 
-    def call(name: str, given: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Turn]:
-        return lambda request: Turn(calls=(Call(server + name, given(request)),))
+    def ask(name: str, given: Callable[[Request], dict[str, Any]]) -> Turn:
+        return Turn(calls=(Call(server + name, given),))
 
     return [
-        call("cc_run_streaming", lambda _request: start),
-        call("cc_wait", lambda request: {"ids": [run_id(request)], "timeout_seconds": 60}),
-        call("cc_verify", lambda request: {"run_id": run_id(request), "test_commands": [TEST]}),
+        ask("cc_run_streaming", lambda _request: start),
+        ask("cc_wait", lambda request: {"ids": [run_id(request)], "timeout_seconds": 60}),
+        ask("cc_verify", lambda request: {"run_id": run_id(request), "test_commands": [TEST]}),
         call(
             "cc_accept", lambda request: {"run_id": run_id(request), "decision": "accept", "reason": "its check passes"}
         ),
-        call("cc_read", lambda _request: {"name": "cc_receipts", "arguments": {}}),
-        lambda _request: say("All done."),
+        ask("cc_read", lambda _request: {"name": "cc_receipts", "arguments": {}}),
+        say("All done."),
     ]
 
 
@@ -141,33 +141,20 @@ def check_loop(stub: ModelStub, repo: Path, adapter: str, before: dict[str, str]
     assert fingerprint(repo) == before
 
 
-# ---------------------------------------------------------------- workers
+# ---------------------------------------------------------------- what the workers' models do
 
 
 def claude_worker() -> Script:
-    """Reads the file, corrects it, says so."""
-
-    def edit(request: Request) -> Turn:
-        path = f"{cwd_of(request)}/src/app.py"
-        return Turn(calls=(Call("Write", {"file_path": path, "content": FIXED}),))
-
-    def read(request: Request) -> Turn:
-        return Turn(calls=(Call("Read", {"file_path": f"{cwd_of(request)}/src/app.py"}),))
-
-    return Script([read, edit, say("add() adds now.")], match=model_is(WORKER_CLAUDE), name="worker")
-
-
-def cwd_of(request: Request) -> str:
-    """Where Claude Code says it works."""
-    text = request.system + "\n" + request.prompt
-    at = text.index("working directory: ") + len("working directory: ")
-    return text[at:].split("\n", 1)[0].strip()
+    """Reads the file, corrects it, says so. Its model's name tells it from a controller at the same service."""
+    fix = {"file_path": "src/app.py", "old_string": "a - b", "new_string": "a + b"}
+    steps = [call("Read", {"file_path": "src/app.py"}), call("Edit", fix), say("add() adds now.")]
+    return Script(steps, match=model_is(WORKER_CLAUDE), name="worker")
 
 
 def codex_worker() -> Script:
     """Corrects the file with a shell command, as Codex's models do."""
     command = "printf 'def add(a, b):\\n    return a + b\\n' > src/app.py"
-    return Script([Turn(calls=(Call("exec_command", {"cmd": command}),)), say("add() adds now.")], name="worker")
+    return Script([call("exec_command", {"cmd": command}), say("add() adds now.")], name="worker")
 
 
 FAKE = {
@@ -193,3 +180,59 @@ def test_codex_hands_work_to_the_bundled_worker(repo: Path, tmp_path: Path, mode
     model_stub.add(Script(loop(CODEX_SERVER, {"task": TASK, "adapter": "fake", "allow_write": True, "script": FAKE})))
     talk(codex_argv("Have it corrected."), env, repo)
     check_loop(model_stub, repo, "fake", before)
+
+
+def test_claude_code_hands_work_to_another_claude_code(repo: Path, tmp_path: Path, model_stub: ModelStub) -> None:
+    """Both use the same service, as they do in life; the model's name tells the two apart."""
+    env = controlling_claude(tmp_path, model_stub)
+    before = fingerprint(repo)
+    start = {"task": TASK, "adapter": "claude", "model": WORKER_CLAUDE, "allow_write": True}
+    model_stub.add(Script(loop(CLAUDE_SERVER, start), match=model_is(homes.CLAUDE_MODEL)), claude_worker())
+    talk(claude_argv("Have it corrected."), env, repo)
+    check_loop(model_stub, repo, "claude", before)
+    assert [result.name for result in model_stub.tool_results(model=WORKER_CLAUDE)] == ["Read", "Edit"]
+
+
+def test_claude_code_hands_work_to_codex(
+    repo: Path, tmp_path: Path, model_stub: ModelStub, worker_stub: ModelStub
+) -> None:
+    env = controlling_claude(tmp_path, model_stub)
+    env["CODEX_HOME"] = homes.codex_home(tmp_path, worker_stub, (repo,))["CODEX_HOME"]
+    env["OPENAI_API_KEY"] = homes.DUMMY_KEY
+    config = Path(env["CODEX_HOME"]) / "config.toml"
+    config.write_text(config.read_text(encoding="utf-8").replace("STUB_API_KEY", "OPENAI_API_KEY"), encoding="utf-8")
+    before = fingerprint(repo)
+    start = {"task": TASK, "adapter": "codex", "model": homes.CODEX_MODEL, "allow_write": True}
+    model_stub.add(Script(loop(CLAUDE_SERVER, start)))
+    worker_stub.add(codex_worker())
+    talk(claude_argv("Have it corrected."), env, repo)
+    check_loop(model_stub, repo, "codex", before)
+    assert TASK in worker_stub.requests[0].prompt
+
+
+def test_codex_hands_work_to_claude_code(
+    repo: Path, tmp_path: Path, model_stub: ModelStub, worker_stub: ModelStub
+) -> None:
+    """Codex gives its servers five variables; the worker's come through because the installer listed them."""
+    env = {**controlling_codex(tmp_path, model_stub, repo), **homes.claude_variables(worker_stub)}
+    before = fingerprint(repo)
+    start = {"task": TASK, "adapter": "claude", "model": WORKER_CLAUDE, "allow_write": True}
+    model_stub.add(Script(loop(CODEX_SERVER, start)))
+    worker_stub.add(claude_worker())
+    talk(codex_argv("Have it corrected."), env, repo)
+    check_loop(model_stub, repo, "claude", before)
+    assert TASK in worker_stub.requests[0].prompt
+
+
+def test_both_clients_show_their_model_the_skill_and_the_loop(
+    repo: Path, tmp_path: Path, model_stub: ModelStub
+) -> None:
+    model_stub.add(Script([say("hello")]))
+    talk(claude_argv("hello"), controlling_claude(tmp_path, model_stub), repo)
+    talk(codex_argv("hello"), controlling_codex(tmp_path, model_stub, repo), repo)
+    for api in ("anthropic", "openai"):
+        first = json.dumps(model_stub.of(lambda request, api=api: request.api == api)[0].body)
+        assert "cc-orchestrator: Hand bounded work" in first, f"{api}: the skill is not offered"
+        assert "cc-orchestrator hands bounded work" in first, f"{api}: the server's instructions are missing"
+    listed = model_stub.of(lambda request: request.api == "anthropic")[0].tools
+    assert f"{CLAUDE_SERVER}cc_run_streaming" in listed
