@@ -1,6 +1,6 @@
 """One supervised run, end to end, through the command line, with every answer as it came.
 
-    python first_run.py [--worker fake|claude|codex] [--model MODEL] [--keep]
+    python first_run.py [--worker fake|claude|codex] [--model MODEL] [--script FILE] [--keep]
 
 It makes a scratch git repository with a failing test, starts a worker on it, waits, verifies with the repository's own test,
 accepts, delivers to a branch and reads the receipts. Exit status: 0 if the work was approved and delivered, else 1.
@@ -37,6 +37,7 @@ def main(argv: list[str]) -> int:
         "--worker", default="fake", choices=("fake", "claude", "codex"), help="default: the bundled one"
     )
     parser.add_argument("--model", help="default: the worker's own")
+    parser.add_argument("--script", default=str(HERE / "worker.json"), help="what the bundled worker does")
     parser.add_argument("--keep", action="store_true", help="leave the scratch repository")
     given = parser.parse_args(argv)
     folder = tempfile.mkdtemp(prefix="cc first run ")
@@ -57,7 +58,7 @@ def show(repository: Path, given: argparse.Namespace) -> int:
     """The loop of a controller: start, wait, verify, accept, deliver, look at the receipts."""
     start = ["run-streaming", TASK, "--adapter", given.worker, "--allow-write"]
     if given.worker == "fake":
-        start += ["--script", (HERE / "worker.json").read_text(encoding="utf-8")]
+        start += ["--script", Path(given.script).read_text(encoding="utf-8")]
     if given.model:
         start += ["--model", given.model]
     say("== 1. start: the answer comes at once, the worker goes on by itself")
