@@ -235,7 +235,9 @@ def passed_on(env: Mapping[str, str]) -> list[str]:
     wanted = set(_OURS) | (ESSENTIALS if os.name == "nt" else ESSENTIALS - _WINDOWS)
     for name in names():
         known = adapter(name)
-        for entry in (*known.env_allow, known.executable_env):
+        if not known.executables:
+            continue  # the bundled worker needs nothing
+        for entry in (*known.env_allow, *known.secret_env, known.executable_env):
             if entry.endswith("*"):
                 wanted |= {*_GROUPS.get(entry, ()), *(given for given in env if given.startswith(entry[:-1]))}
             elif entry:

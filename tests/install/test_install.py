@@ -110,13 +110,13 @@ def test_both_clients_get_our_server_and_keep_all_that_they_had(home: Path) -> N
 def test_codex_hands_on_the_marker_of_a_worker_and_the_variables_of_every_adapter(home: Path) -> None:
     assert run("--yes").returncode == 0
     passed = set(codex(home)["mcp_servers"]["cc-orchestrator"]["env_vars"])  # type: ignore[index]
-    assert {"CC_RUN_ID", "HTTPS_PROXY", "SSL_CERT_FILE", "XDG_STATE_HOME"} <= passed
+    assert {"CC_RUN_ID", "HTTPS_PROXY", "SSL_CERT_FILE", "XDG_STATE_HOME", "ANTHROPIC_BASE_URL"} <= passed
     for name in names():
         known = adapter(name)
-        named = {entry for entry in (*known.env_allow, *known.secret_env) if not entry.endswith("*")}
-        assert named - passed <= {
-            "HOME", "PATH", "LANG", "TERM", "TMPDIR", "FAKE_WORKER_SECRET",
-        }  # fmt: skip
+        if known.executables:
+            named = {entry for entry in (*known.env_allow, *known.secret_env) if not entry.endswith("*")}
+            assert named - passed <= {"HOME", "PATH", "LANG", "TERM", "TMPDIR"}
+            assert known.executable_env in passed
 
 
 def test_a_second_time_changes_nothing(home: Path) -> None:
