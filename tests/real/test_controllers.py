@@ -103,7 +103,7 @@ def loop(server: str, start: dict[str, Any]) -> list[Turn]:
         ask("cc_run_streaming", lambda _request: start),
         ask("cc_wait", lambda request: {"ids": [run_id(request)], "timeout_seconds": 60}),
         ask("cc_verify", lambda request: {"run_id": run_id(request), "test_commands": [TEST]}),
-        call(
+        ask(
             "cc_accept", lambda request: {"run_id": run_id(request), "decision": "accept", "reason": "its check passes"}
         ),
         ask("cc_read", lambda _request: {"name": "cc_receipts", "arguments": {}}),
@@ -128,7 +128,7 @@ def check_loop(stub: ModelStub, repo: Path, adapter: str, before: dict[str, str]
     assert (spec["adapter"], spec["allow_write"]) == (adapter, True)
     assert waited["woke"][0]["status"] == "succeeded"
     assert verified["verdict"] == "APPROVE", verified
-    assert accepted["run_id"] == started["run_id"]
+    assert (accepted["run_id"], accepted["decision"]) == (started["run_id"], "accept")
     result = git(repo, "rev-parse", f"refs/cc/runs/{started['run_id']}")
     assert waited["woke"][0]["summary"]["result"] == result
     assert git(repo, "show", f"{result}:src/app.py") + "\n" == FIXED
