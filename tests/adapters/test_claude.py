@@ -504,7 +504,7 @@ def test_the_command_line_holds_neither_prompt_nor_settings(tmp_path: Path) -> N
         max_turns=3,
         env={"PATH": "/bin", "ANTHROPIC_API_KEY": "k"},
     )
-    argv, env, stdin, files = CLAUDE.invocation(wanted)
+    argv, env, stdin, files, _scratch = CLAUDE.invocation(wanted)
     assert (stdin, files) == ("pipe", ())
     assert "NEEDLE" not in " ".join(argv) + str(env)
     assert "k" not in argv
