@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
-from cc_orchestrator.core.errors import CcError, InvalidRequest
+from cc_orchestrator.core.errors import CcError, Internal, InvalidRequest
+from cc_orchestrator.core.text import line
 from cc_orchestrator.operations.catalog import operations
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.registry import find, invoke
@@ -27,20 +29,28 @@ def main(argv: list[str]) -> int:
         return reference.main(argv[1:])
     if argv[:1] == ["completion"]:
         return _completion(argv[1:])
-    given = build_parser().parse_args(argv)
-    op = find(given._op)
+    as_json = "--json" in argv
     try:
-        ctx = Context.here("cli")
-        if given.directory:
-            ctx = Context(cwd=_directory(given.directory), env=ctx.env, channel="cli")
-        answer = invoke(op, ctx, arguments(op, given))
+        answer = _run(argv)
     except CcError as error:
-        _fail(error, as_json=given.json)
+        _fail(error, as_json=as_json)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    _print(json.dumps(answer, ensure_ascii=False) if given.json else render(answer))
+    except Exception as error:  # noqa: BLE001 - a process edge: a defect must reach the caller as one
+        _fail(Internal(line(repr(error), 300), hint="report this; cc_doctor"), as_json=as_json)
+        return Internal.exit_status
+    _print(json.dumps(answer, ensure_ascii=False, default=str) if as_json else render(answer))
     return 1 if answer.get("ok") is False else 0
+
+
+def _run(argv: list[str]) -> dict[str, Any]:
+    given = build_parser().parse_args(argv)
+    op = find(given._op)
+    ctx = Context.here("cli")
+    if given.directory:
+        ctx = replace(ctx, cwd=_directory(given.directory))
+    return invoke(op, ctx, arguments(op, given))
 
 
 def _directory(text: str) -> str:
@@ -59,7 +69,8 @@ def _fail(error: CcError, *, as_json: bool) -> None:
 
 def _print(text: str) -> None:
     try:
-        sys.stdout.write(text + "\n")
+        # Halves of surrogate pairs in a worker's text cannot be written.
+        sys.stdout.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         # `| head` went away: not our failure; keep Python from failing once more at exit.
