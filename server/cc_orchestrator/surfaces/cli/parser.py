@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
