@@ -17,8 +17,8 @@ from cc_orchestrator.operations import catalog
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.registry import find, invoke
 from cc_orchestrator.runs.fold import State
-from cc_orchestrator.runs.reading import read_run
-from cc_orchestrator.runs.spec import RunSpec, read_spec
+from cc_orchestrator.runs.reading import read_run, read_spec
+from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store.journal import read_page
 from cc_orchestrator.store.paths import find_workspace
 from cc_orchestrator.store.rundir import RunDir

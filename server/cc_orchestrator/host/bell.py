@@ -56,12 +56,8 @@ class Bell:
         self._selector: selectors.BaseSelector | None = None
 
     @classmethod
-    def create(cls, name: str) -> Bell:
-        """Bind a fresh socket. Raises OSError where there are no Unix sockets or no room for one."""
-        if not hasattr(socket, "AF_UNIX"):
-            raise OSError("no Unix sockets on this system")
-        short = hashlib.sha256(name.encode() + os.urandom(8)).hexdigest()[:20]
-        path = os.path.join(runtime_folder(), short)
+    def create(cls, path: str) -> Bell:
+        """Bind a fresh socket at a path of `new_path`. Raises OSError when there is no room for one."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listener.bind(path)
@@ -154,6 +150,28 @@ class Bell:
         except OSError:
             pass
         self._listener.close()
+
+
+def new_path(name: str) -> str:
+    """A path for a fresh socket. Raises OSError where there are no Unix sockets or no folder for them."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError("no Unix sockets on this system")
+    return os.path.join(runtime_folder(), hashlib.sha256(name.encode() + os.urandom(8)).hexdigest()[:20])
+
+
+def remove_dead(path_file: str) -> None:
+    """Remove the socket that a dead owner left, as a file names it. Only a socket of ours on which nobody answers goes."""
+    try:
+        with open(path_file, encoding="utf-8") as file:
+            path = file.read().strip()
+        found = os.lstat(path)
+        ear = listen(path)
+        if ear is not None:
+            ear.close()
+        elif stat.S_ISSOCK(found.st_mode) and found.st_uid == os.getuid():
+            os.unlink(path)
+    except (OSError, ValueError):
+        return
 
 
 def listen(path: str) -> socket.socket | None:

@@ -62,7 +62,8 @@ def snapshot(
 
 def _write_tree(git: Git, exclude: Sequence[str]) -> str:
     index = git.text("rev-parse", "--path-format=absolute", "--git-path", "index")
-    with tempfile.TemporaryDirectory(prefix="cc-index-") as folder:
+    # Beside the real one: what a kill leaves there goes with the worktree.
+    with tempfile.TemporaryDirectory(prefix="cc-index-", dir=os.path.dirname(index)) as folder:
         private = os.path.join(folder, "index")
         if os.path.exists(index):
             shutil.copyfile(index, private)

@@ -17,6 +17,9 @@ from cc_orchestrator.host import cgroup, proctable
 from cc_orchestrator.host.process import Child, identify, is_same
 
 MARKER = "CC_RUN_ID"
+#: Marks what a supervisor starts for itself: git at work on a worktree or a result.
+HELPER = "CC_RUN_HELPER"
+_HELPER_SECONDS = 2.0
 _SUBREAPER = 36
 _PAUSE = 0.01
 
@@ -142,6 +145,20 @@ def _send_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
     except OSError:
         _send(pid, number)
+
+
+def end_helpers(run_id: str) -> None:
+    """End the git commands of a dead supervisor: by TERM, at which git takes its locks and half-made things with it."""
+    for attempt in range(int(_HELPER_SECONDS / _PAUSE)):
+        found = [pid for pid in proctable.marked(HELPER, run_id) if pid != os.getpid() and proctable.is_alive(pid)]
+        if not found:
+            return
+        if attempt == 0:
+            for pid in found:
+                _send(pid, signal.SIGTERM)
+        select.select((), (), (), _PAUSE)
+    for pid in proctable.marked(HELPER, run_id):
+        _send(pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
 
 
 def kill_remains(run_id: str, recorded: list[tuple[int, str]], *, deadline_s: float) -> int:

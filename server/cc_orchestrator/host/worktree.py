@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cc_orchestrator.core.errors import Conflict
@@ -70,6 +72,33 @@ def reuse_worktree(repo: Repo, path: str, branch: str) -> None:
     here = Git(path).try_run("symbolic-ref", "-q", "--short", "HEAD")[1].decode("utf-8", "replace").strip()
     if here and here != branch:
         raise Conflict(f"{path} is on {here}, expected {branch}", hint="start a new run instead of resuming this one")
+
+
+def remove_stale_locks(path: str, refs: Sequence[str]) -> None:
+    """Remove lock files that a killed git left in a worktree of ours and on refs of ours. Only once its processes are dead."""
+    status, out, _err = Git(path).try_run("rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir")
+    if status:
+        return
+    own, common = out.decode("utf-8", "surrogateescape").splitlines()[:2]
+    if os.path.realpath(own) == os.path.realpath(common):
+        # The main checkout: its locks are the user's.
+        return
+    names = [os.path.join(own, name) for name in ("index.lock", "HEAD.lock")]
+    for name in [*names, *(os.path.join(common, f"{ref}.lock") for ref in refs)]:
+        try:
+            os.unlink(name)
+        except OSError:
+            continue
+
+
+def drop_worktree(repo: Repo, path: str, branch: str, base: str) -> None:
+    """Take back a worktree in which nothing was done, half made or whole, and its branch if it still is `base`."""
+    git = Git(repo.root, as_orchestrator=True)
+    if git.try_run("worktree", "remove", "--force", "--force", path, timeout=60.0)[0]:
+        git.try_run("worktree", "unlock", path)
+        shutil.rmtree(path, ignore_errors=True)
+        git.try_run("worktree", "prune")
+    git.try_run("update-ref", "-d", f"refs/heads/{branch}", base)
 
 
 def is_clean(path: str) -> bool:

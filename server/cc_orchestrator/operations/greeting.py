@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.operations.context import Context
-from cc_orchestrator.runs.sweep import remove_unborn, sweep
+from cc_orchestrator.runs.sweep import forget_unborn, sweep
 from cc_orchestrator.store.paths import find_workspace
+from cc_orchestrator.store.rundir import remove_unborn
 
 
 def on_door_start(ctx: Context) -> None:
@@ -15,6 +16,6 @@ def on_door_start(ctx: Context) -> None:
     try:
         workspace = find_workspace(ctx.cwd, ctx.env)
         sweep(workspace, ctx.clock)
-        remove_unborn(workspace)
+        remove_unborn(workspace.runs, forget_unborn)
     except (CcError, OSError):
         return

@@ -99,7 +99,7 @@ def _containment() -> dict[str, Any]:
 
 def _bell() -> dict[str, Any]:
     try:
-        bell = bells.Bell.create(new_id("run"))
+        bell = bells.Bell.create(bells.new_path(new_id("run")))
     except OSError as error:
         return _check(
             "bell", False, f"no sockets: {error.strerror}", "waits fall back to looking twice a second", needed=False

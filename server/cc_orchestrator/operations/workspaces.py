@@ -13,9 +13,10 @@ from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import locate_run, prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.runs.replay import replay_run
-from cc_orchestrator.runs.sweep import rebuild_index, remove_unborn, sweep
+from cc_orchestrator.runs.sweep import forget_unborn, rebuild_index, sweep
 from cc_orchestrator.store import audit, index
 from cc_orchestrator.store.paths import find_workspace
+from cc_orchestrator.store.rundir import remove_unborn
 
 FOLDERS = (
     "runs",
@@ -121,11 +122,11 @@ def _recover(ctx: Context, params: CwdParams) -> dict[str, Any]:
     except Corrupt:
         broken = True
         index.set_aside(workspace.index)
-    lost = sweep(workspace, ctx.clock)
     live = rebuild_index(workspace)
+    lost = sweep(workspace, ctx.clock)
     return {
         "workspace": workspace.root, "lost": lost, "live": [run_id for run_id in live if run_id not in lost], "index_was_broken": broken,
-        "removed_unborn": remove_unborn(workspace), "next": "cc_status {}",
+        "removed_unborn": remove_unborn(workspace.runs, forget_unborn), "next": "cc_status {}",
     }  # fmt: skip
 
 

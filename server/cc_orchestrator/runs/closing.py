@@ -27,8 +27,8 @@ State = dict[str, Any]
 def close_run(
     run: RunDir, spec: RunSpec, recorder: Recorder, clock: Clock, *, stop: Stop | None, place: Place | None = None,
     ending: Ending | None = None, exited: dict[str, Any] | None = None, commits: bool = True,
-) -> None:  # fmt: skip
-    """Record the end. `ending` and `exited` are None when no worker ever ran."""
+) -> bool:  # fmt: skip
+    """Record the end; whether nothing is left for a sweep to do. `ending` and `exited` are None when no worker ever ran."""
     if ending is None:
         ending = Ending(stop.reason if stop is not None else "internal", "", stop.detail if stop is not None else "")
     if exited is not None:
@@ -44,10 +44,13 @@ def close_run(
     data = _final(run, spec, recorder.state, outcome, ending, snapshot, exited)
     if place is not None:
         data["checkout"] = compare_fence(spec, place.fence)
-    recorder.record_end([Fact(ev.RUN_FINISHED, {key: value for key, value in data.items() if value is not None})])
+    told = recorder.record_end(
+        [Fact(ev.RUN_FINISHED, {key: value for key, value in data.items() if value is not None})]
+    )
     release_ballast(run)
     recorder.refresh(force=True)
-    settle(run, spec, recorder.state, clock)
+    # An end that could not be written is no end: the freed lock tells it, and a sweep writes it.
+    return told and settle(spec, recorder.state, clock)
 
 
 def _final(
@@ -90,17 +93,18 @@ def list_outbox(path: str) -> list[dict[str, Any]]:
     return found
 
 
-def settle(run: RunDir, spec: RunSpec, state: State, clock: Clock) -> None:
-    """Index row and receipt of an ended run. What fails here is made good by the next sweep."""
+def settle(spec: RunSpec, state: State, clock: Clock, *, again: bool = False) -> bool:
+    """Receipt and index row of an ended run; whether both are written. A sweep makes good what failed.
+
+    `again`: somebody may have died in the middle of this, so a receipt that is there already is the receipt.
+    """
     workspace = Workspace(spec.workspace_root, spec.repository)
     try:
+        ledger.append(workspace.ledger, receipt(spec, state, clock), once=again)
         index.put(workspace.index, [index_row(spec, state)])
-    except OSError:
-        pass
-    try:
-        ledger.append(workspace.ledger, receipt(spec, state, clock))
     except (OSError, CcError):
-        pass
+        return False
+    return True
 
 
 def index_row(spec: RunSpec, state: State) -> dict[str, Any]:

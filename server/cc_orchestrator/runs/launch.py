@@ -35,10 +35,10 @@ from cc_orchestrator.runs.recorder import write_ballast
 from cc_orchestrator.runs.requests import claim_request
 from cc_orchestrator.runs.spec import Limits, RunSpec, Scope
 from cc_orchestrator.runs.tree import head_commit
-from cc_orchestrator.store import atomic, index, lock
+from cc_orchestrator.store import atomic, index
 from cc_orchestrator.store.journal import Journal
 from cc_orchestrator.store.paths import FOLDER, Workspace, existing_folder
-from cc_orchestrator.store.rundir import RunDir, hidden_folder, reveal
+from cc_orchestrator.store.rundir import RunDir, hidden_folder, mark_open, mark_settled, reveal
 
 #: How long an answer waits for `run.started`. A checkout that takes longer is made while the caller goes on.
 START_SECONDS = 0.6
@@ -93,7 +93,8 @@ def launch(workspace: Workspace, request: LaunchRequest, env: Mapping[str, str],
     """Start one run. Raises InvalidRequest, Conflict, Unavailable, Busy; then nothing was started."""
     adapter = find_adapter(request.adapter)
     with claim_request(workspace, request.client_request_id, _digest(request)) as claim:
-        if claim.run_id is not None:
+        # A claim without a folder: its maker died before the run was visible, so this call makes it.
+        if claim.run_id is not None and os.path.isdir(workspace.run(claim.run_id)):
             return _existing(workspace, claim.run_id)
         spec, prompt = _spec(workspace, request, adapter, env, clock)
         claim.settle(spec.run_id)
@@ -216,12 +217,9 @@ class _Made(NamedTuple):
 
 
 def _make_folder(workspace: Workspace, spec: RunSpec, prompt: str, adapter: Adapter, clock: Clock) -> _Made:
-    hidden = hidden_folder(workspace.runs, spec.run_id)
-    lock_fd = None
+    hidden, lock_fd = hidden_folder(workspace.runs, spec.run_id)
     bell = None
     try:
-        lock_fd = lock.take(hidden.lock)
-        assert lock_fd is not None, "nobody knows this folder yet"
         atomic.write_json(hidden.spec, spec.to_json())
         atomic.write_text(hidden.at("prompt.md"), masked_text(prompt))
         write_ballast(hidden.path)
@@ -232,13 +230,15 @@ def _make_folder(workspace: Workspace, spec: RunSpec, prompt: str, adapter: Adap
             journal.sync()
         finally:
             journal.close()
+        # Before the folder is visible: whoever dies from here on is found by a sweep.
+        mark_open(workspace.runs, spec.run_id)
         run = reveal(hidden, workspace.runs, spec.run_id)
     except BaseException:
-        if lock_fd is not None:
-            os.close(lock_fd)
+        mark_settled(workspace.runs, spec.run_id)
         if bell is not None:
             bell.close()
         shutil.rmtree(hidden.path, ignore_errors=True)
+        os.close(lock_fd)
         raise
     if sys.platform == "win32":
         # A lock is not handed over there: the supervisor takes it itself.
@@ -249,12 +249,17 @@ def _make_folder(workspace: Workspace, spec: RunSpec, prompt: str, adapter: Adap
 
 def _make_bell(hidden: RunDir, run_id: str) -> bells.Bell | None:
     try:
-        bell = bells.Bell.create(run_id)
+        path = bells.new_path(run_id)
     except OSError:
         # Without sockets (Windows, a read-only runtime folder) waiters fall back to looking once a tick.
         return None
-    atomic.write_text(hidden.bell, bell.path)
-    return bell
+    # The name first, the socket after it: a launch that dies here leaves no socket that nobody knows of.
+    atomic.write_text(hidden.bell, path)
+    try:
+        return bells.Bell.create(path)
+    except OSError:
+        os.unlink(hidden.bell)
+        return None
 
 
 def _created(spec: RunSpec) -> Fact:

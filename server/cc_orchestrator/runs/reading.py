@@ -34,7 +34,7 @@ def read_run(run: RunDir, known: Reading | None = None) -> Reading:
         # The owner may have finished between the two looks.
         reading = _read_on(run, reading)
         if reading.state["status"] in LIVE:
-            return Reading(_as_lost(reading.state), reading.cursor)
+            return Reading(_as_lost(run, reading.state), reading.cursor)
     return reading
 
 
@@ -48,8 +48,8 @@ def _read_on(run: RunDir, reading: Reading) -> Reading:
             return Reading(state, cursor)
 
 
-def _as_lost(state: State) -> State:
-    started = state["pid"] is not None
+def _as_lost(run: RunDir, state: State) -> State:
+    started = state["pid"] is not None or run.may_have_started
     return {
         **state, "status": "lost", "reason": "supervisor_died" if started else "never_started", "waiting": None, "open_tools": {},
         "detail": "the supervisor is gone and left no final event", "finished_at": state["last_ts"],

@@ -15,7 +15,7 @@ from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.runs.fold import State, apply, fold
 from cc_orchestrator.store import atomic
-from cc_orchestrator.store.journal import Journal, read_page
+from cc_orchestrator.store.journal import Cursor, Journal, read_page
 from cc_orchestrator.store.rundir import RunDir
 
 BALLAST_BYTES = 65_536
@@ -74,20 +74,31 @@ class Recorder:
             facts = kept
         if not facts:
             return
+        seq = self._journal.seq
         try:
             self._append(facts)
         except OSError:
             # Only writing can fail here, and only for lack of space, quota or a vanished disk.
             self.disk_full = True
-            self.dropped += len(facts)
+            self.dropped += seq + len(facts) - self._journal.seq
 
     def _append(self, facts: list[Fact]) -> None:
         state = self.state
-        for event in self._journal.append(facts):
-            apply(state, event)
+        before = Cursor(self._journal.size, self._journal.seq)
+        try:
+            for event in self._journal.append(facts):
+                apply(state, event)
+        except OSError:
+            # Whole events of the batch may have been taken, and readers may have seen them.
+            fold(read_page(self._run.journal, before).events, state)
+            raise
         self._dirty = True
         if any(fact.type in _DURABLE for fact in facts):
-            self._journal.sync()
+            try:
+                self._journal.sync()
+            except OSError:
+                # Written and readable, but not durable: writing it once more would tell it twice.
+                self.disk_full = True
         self._ring()
 
     def record_end(self, facts: list[Fact]) -> bool:

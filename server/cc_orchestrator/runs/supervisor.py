@@ -18,9 +18,11 @@ from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock, SystemClock
 from cc_orchestrator.core.events import Fact
+from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.bell import Bell
 from cc_orchestrator.host.process import SpawnError
+from cc_orchestrator.host.tree import HELPER
 from cc_orchestrator.runs import closing
 from cc_orchestrator.runs.artifacts import Artifacts
 from cc_orchestrator.runs.outcome import Stop
@@ -31,7 +33,7 @@ from cc_orchestrator.runs.tree import Place, TreeError, prepare_place
 from cc_orchestrator.runs.watch import Watch
 from cc_orchestrator.runs.worker import Worker, request_for
 from cc_orchestrator.store import lock
-from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.store.rundir import RunDir, mark_settled
 
 
 def main(args: Sequence[str]) -> int:
@@ -55,37 +57,43 @@ def main(args: Sequence[str]) -> int:
         run, clock, final_only=spec.limits.final_only,
         ring=bell.ring if bell is not None else _silence, artifacts=Artifacts(run, clock).write,
     )  # fmt: skip
+    settled = False
+    # What we start for ourselves (git) is found and ended gently when we die in the middle of it.
+    os.environ[HELPER] = run.run_id
     try:
-        _own(run, spec, prompt, recorder, bell, clock)
+        settled = _own(run, spec, prompt, recorder, bell, clock)
     except Exception as error:  # noqa: BLE001 - a process edge: whatever it is, the run must get its end
         traceback.print_exc(file=sys.stderr)
-        closing.close_run(run, spec, recorder, clock, stop=Stop("internal", "supervisor", line(repr(error), 300)))
+        # An end that was told stays the only one; what came after it is left to a sweep.
+        if recorder.state["status"] not in ENDS:
+            stop = Stop("internal", "supervisor", line(repr(error), 300))
+            settled = closing.close_run(run, spec, recorder, clock, stop=stop)
     finally:
         recorder.close()
         if bell is not None:
             bell.close()
+    if settled:
+        mark_settled(os.path.dirname(run.path), run.run_id)
     return 0
 
 
-def _own(run: RunDir, spec: RunSpec, prompt: str, recorder: Recorder, bell: Bell | None, clock: Clock) -> None:
-    """Prepare, start, watch, close."""
+def _own(run: RunDir, spec: RunSpec, prompt: str, recorder: Recorder, bell: Bell | None, clock: Clock) -> bool:
+    """Prepare, start, watch, close; whether nothing is left to do."""
     adapter = find_adapter(spec.adapter)
     try:
         place = prepare_place(spec)
     except TreeError as error:
-        closing.close_run(run, spec, recorder, clock, stop=Stop("worktree_failed", "supervisor", line(str(error), 300)))
-        return
+        stop = Stop("worktree_failed", "supervisor", line(str(error), 300))
+        return closing.close_run(run, spec, recorder, clock, stop=stop)
     request = request_for(spec, run, place, prompt, os.environ)
     try:
         worker = Worker.start(adapter, request, spec)
     except SpawnError as error:
         reason = "cli_not_found" if "not found" in str(error) or "missing" in str(error) else "spawn_failed"
-        closing.close_run(
-            run, spec, recorder, clock, stop=Stop(reason, "supervisor", line(str(error), 300)), place=place
-        )
-        return
+        stop = Stop(reason, "supervisor", line(str(error), 300))
+        return closing.close_run(run, spec, recorder, clock, stop=stop, place=place)
     try:
-        _watch(run, spec, place, worker, recorder, bell, clock)
+        return _watch(run, spec, place, worker, recorder, bell, clock)
     finally:
         worker.kill_everything()
         worker.close()
@@ -93,7 +101,7 @@ def _own(run: RunDir, spec: RunSpec, prompt: str, recorder: Recorder, bell: Bell
 
 def _watch(
     run: RunDir, spec: RunSpec, place: Place, worker: Worker, recorder: Recorder, bell: Bell | None, clock: Clock
-) -> None:
+) -> bool:
     started: dict[str, Any] = {
         "pid": worker.child.pid, "pid_start": worker.child.identity, "supervisor_pid": os.getpid(),
         "containment": worker.tree.level, "cwd": place.cwd,
@@ -103,7 +111,7 @@ def _watch(
     recorder.record([Fact(ev.RUN_STARTED, started)])
     watch = Watch(run, spec, worker, recorder, clock, selectors.DefaultSelector(), bell)
     stop = watch.run()
-    closing.close_run(
+    return closing.close_run(
         run, spec, recorder, clock, stop=stop, place=place, ending=watch.ending, exited=watch.exited,
         commits=worker.adapter.capabilities.commits,
     )  # fmt: skip

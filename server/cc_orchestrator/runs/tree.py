@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.host.snapshot import Snapshot, fence, snapshot
-from cc_orchestrator.host.worktree import create_worktree, exclude_workspace, find_repository, reuse_worktree
+from cc_orchestrator.host.worktree import (
+    create_worktree,
+    drop_worktree,
+    exclude_workspace,
+    find_repository,
+    remove_stale_locks,
+    reuse_worktree,
+)
 from cc_orchestrator.runs.spec import RunSpec
 
 MAX_FILES = 200
@@ -71,6 +78,7 @@ def take_result(spec: RunSpec, *, commits: bool) -> dict[str, Any]:
     assert spec.base is not None
     message = f"Result of {spec.run_id}\n\nCC-Run: {spec.run_id}\nCC-Task: {spec.task_id}\n"
     try:
+        remove_stale_locks(spec.worktree, (result_ref(spec.run_id), f"refs/heads/{spec.branch}"))
         taken = snapshot(
             spec.worktree,
             base=spec.base,
@@ -82,6 +90,20 @@ def take_result(spec: RunSpec, *, commits: bool) -> dict[str, Any]:
     except (GitError, CcError, OSError) as error:
         raise TreeError(str(error)) from error
     return _as_data(spec, taken)
+
+
+def drop_place(spec: RunSpec) -> None:
+    """Take back the worktree of a run whose worker never started. One that was there before stays. Raises TreeError."""
+    if spec.repository is None or spec.worktree is None or spec.parent_run_id is not None:
+        return
+    assert spec.branch is not None
+    assert spec.base is not None
+    try:
+        repo = find_repository(spec.repository)
+        if repo is not None:
+            drop_worktree(repo, spec.worktree, spec.branch, spec.base)
+    except (GitError, CcError, OSError) as error:
+        raise TreeError(str(error)) from error
 
 
 def _as_data(spec: RunSpec, taken: Snapshot) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from cc_orchestrator.adapters.base import Adapter, Session, WorkerRequest
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core.redact import Masker
 from cc_orchestrator.host.env import worker_env
-from cc_orchestrator.host.process import Child, Exit, reap, spawn
+from cc_orchestrator.host.process import Child, Exit, SpawnError, reap, spawn
 from cc_orchestrator.host.tree import Tree
 from cc_orchestrator.runs.pump import Feed, Pump
 from cc_orchestrator.runs.spec import RunSpec
@@ -59,15 +59,22 @@ class Worker(NamedTuple):
             for name, value in invocation.env.items()
             if name in adapter.secret_env and len(value) >= _MIN_SECRET
         ]
-        tree = Tree.contain(spec.run_id)
-        child = spawn(invocation.argv, env=invocation.env, cwd=request.cwd, stdin=invocation.stdin)
-        tree.adopt(child)
         run = RunDir(request.run_dir)
-        return cls(
-            adapter, adapter.session(request), child, tree, Feed(child.stdin),
-            Pump("stdout", child.stdout, run.at("stdout.raw"), Masker(known)),
-            Pump("stderr", child.stderr, run.at("stderr.raw"), Masker(known)),
-        )  # fmt: skip
+        run.make_raw()
+        tree = Tree.contain(spec.run_id)
+        try:
+            child = spawn(invocation.argv, env=invocation.env, cwd=request.cwd, stdin=invocation.stdin)
+            tree.adopt(child)
+            return cls(
+                adapter, adapter.session(request), child, tree, Feed(child.stdin),
+                Pump("stdout", child.stdout, run.raw("stdout"), Masker(known)),
+                Pump("stderr", child.stderr, run.raw("stderr"), Masker(known)),
+            )  # fmt: skip
+        except (SpawnError, OSError):
+            # Nobody else would know of a worker that started here.
+            tree.kill(KILL_SECONDS)
+            tree.close()
+            raise
 
     def reap(self) -> Exit | None:
         """How it exited, if it did."""

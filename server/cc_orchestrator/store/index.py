@@ -39,11 +39,15 @@ def _open(path: str) -> sqlite3.Connection:
     return db
 
 
-def put(path: str, rows: Iterable[dict[str, Any]]) -> None:
-    """Insert or replace rows; missing columns are null. A corrupt index is set aside and begun anew. Raises OSError."""
+def put(path: str, rows: Iterable[dict[str, Any]], *, keep: bool = False) -> None:
+    """Insert or replace rows (`keep`: rows that are there stay); missing columns are null.
+
+    A corrupt index is set aside and begun anew. Raises OSError.
+    """
     values = [tuple(row.get(column) for column in COLUMNS) for row in rows]
     marks = ",".join("?" * len(COLUMNS))
-    statement = f"insert or replace into runs ({','.join(COLUMNS)}) values ({marks})"  # noqa: S608 - constants only
+    verb = "ignore" if keep else "replace"
+    statement = f"insert or {verb} into runs ({','.join(COLUMNS)}) values ({marks})"  # noqa: S608 - constants only
     for attempt in (1, 2):
         try:
             with closing(_open(path)) as db:

@@ -124,7 +124,11 @@ class Journal:
         return size, last_seq(path)
 
     def append(self, facts: Iterable[Fact], **extra: str | None) -> list[dict[str, Any]]:
-        """Write the facts as events and return them (envelope included). Raises OSError; then nothing counts as written."""
+        """Write the facts as events and return them (envelope included).
+
+        Raises OSError when not all could be written; those that were written whole stay, because a reader may have seen
+        them, and `seq` counts them.
+        """
         now = self._clock.now()
         events: list[dict[str, Any]] = []
         parts: list[bytes] = []
@@ -135,7 +139,12 @@ class Journal:
             events.append({"seq": seq, "ts": now, "type": fact.type, "data": fact.data})
         data = b"".join(parts)
         if data:
-            self._write(data)
+            before = self.size
+            try:
+                self._write(data)
+            except OSError:
+                self.seq += data[: self.size - before].count(b"\n")
+                raise
             self.seq = seq
         return events
 
@@ -148,9 +157,10 @@ class Journal:
                 self.size += done
                 view = view[done:]
         except OSError:
-            # A full disk may have taken half a line. Give the space back, so that the journal ends on a boundary.
-            os.ftruncate(self._fd, start)
-            self.size = start
+            # A full disk may have taken half a line. Give its space back, so that the journal ends on a boundary.
+            whole = data.rfind(b"\n", 0, self.size - start) + 1
+            os.ftruncate(self._fd, start + whole)
+            self.size = start + whole
             raise
 
     def sync(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cc_orchestrator.store import lock
@@ -63,18 +65,104 @@ class RunDir:
         """stderr of the supervisor itself."""
         return self.at("supervisor.log")
 
+    def raw(self, stream: str) -> str:
+        """The masked bytes of stdout or stderr."""
+        return self.at(f"{stream}.raw")
+
+    def make_raw(self) -> None:
+        """Make both raw files, right before the worker starts. Raises OSError."""
+        for stream in ("stderr", "stdout"):
+            os.close(os.open(self.raw(stream), os.O_WRONLY | os.O_CREAT, 0o600))
+
+    @property
+    def may_have_started(self) -> bool:
+        """Whether a worker may have been started: false is certain."""
+        return os.path.exists(self.raw("stdout"))
+
+    def remove_temporary(self) -> None:
+        """Remove what an atomic write left that was killed in the middle. For the owner of the run only. Never raises."""
+        try:
+            for name in os.listdir(self.path):
+                if name.startswith(".") and name.endswith(".tmp"):
+                    os.unlink(self.at(name))
+        except OSError:
+            pass
+
     def is_owned(self) -> bool:
         """Whether a live process holds the run."""
         return lock.is_held(self.lock)
 
 
-def hidden_folder(runs: str, run_id: str) -> RunDir:
-    """A new folder under a name that no reader looks at; `reveal` renames it. Raises OSError."""
+_HIDDEN = ".new-"
+_OPEN = ".open"
+
+
+def hidden_folder(runs: str, run_id: str) -> tuple[RunDir, int]:
+    """A new folder under a name that no reader looks at, and a descriptor that holds its lock. Raises OSError, Busy.
+
+    Both are made under one lock with `remove_unborn`, which would otherwise take a folder without an owner for a dead one.
+    """
     os.makedirs(runs, exist_ok=True)
-    path = os.path.join(runs, f".new-{run_id}")
-    os.mkdir(path, 0o700)
-    os.mkdir(os.path.join(path, "outbox"), 0o700)
-    return RunDir(path)
+    path = os.path.join(runs, _HIDDEN + run_id)
+    with lock.Exclusive(os.path.join(runs, ".unborn.lock")):
+        os.mkdir(path, 0o700)
+        held = lock.take(os.path.join(path, "lock"))
+    assert held is not None, "nobody else knows this folder yet"
+    try:
+        os.mkdir(os.path.join(path, "outbox"), 0o700)
+    except OSError:
+        os.close(held)
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return RunDir(path), held
+
+
+def remove_unborn(runs: str, before: Callable[[RunDir], None]) -> int:
+    """Delete folders of launches that died before anything was visible; how many. `before` sees each one first."""
+    removed = 0
+    try:
+        names = [name for name in os.listdir(runs) if name.startswith(_HIDDEN)]
+    except OSError:
+        return 0
+    if not names:
+        return 0
+    with lock.Exclusive(os.path.join(runs, ".unborn.lock")):
+        for name in names:
+            run = RunDir(os.path.join(runs, name))
+            held = lock.take(run.lock) if os.path.isdir(run.path) else None
+            if held is not None:
+                before(run)
+                shutil.rmtree(run.path, ignore_errors=True)
+                os.close(held)
+                removed += 1
+    return removed
+
+
+def mark_open(runs: str, run_id: str) -> None:
+    """Note that the run has not been settled: the list that a sweep goes through. Raises OSError."""
+    os.makedirs(os.path.join(runs, _OPEN), exist_ok=True)
+    os.close(os.open(os.path.join(runs, _OPEN, run_id), os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def mark_settled(runs: str, run_id: str) -> None:
+    """The run has its end, its receipt and its row: no sweep has to look at it again. Never raises."""
+    try:
+        os.unlink(os.path.join(runs, _OPEN, run_id))
+    except OSError:
+        pass
+
+
+def open_runs(runs: str) -> list[str] | None:
+    """Names of runs that are not settled, newest first; None when the list itself is missing."""
+    try:
+        return sorted(os.listdir(os.path.join(runs, _OPEN)), reverse=True)
+    except OSError:
+        return None
+
+
+def is_being_made(runs: str, run_id: str) -> bool:
+    """Whether a launch is at work on this run and has not shown it yet."""
+    return lock.is_held(os.path.join(runs, _HIDDEN + run_id, "lock"))
 
 
 def reveal(hidden: RunDir, runs: str, run_id: str) -> RunDir:
