@@ -120,7 +120,7 @@ class Wire:
     def ask(self, method: str, params: Message | None = None, seconds: float = 20.0) -> Message:
         """A request and its result (or error) object."""
         answer = self.reply(self.send(method, params), seconds)
-        return answer.get("result") or answer["error"]
+        return answer["result"] if "result" in answer else answer["error"]
 
     def open(self, version: str = "2025-06-18") -> Message:
         """The handshake of the older era."""
@@ -132,11 +132,11 @@ class Wire:
         self.send("notifications/initialized", notify=True)
         return result
 
-    def call(self, name: str, seconds: float = 20.0, **arguments: Any) -> Message:
+    def call(self, name: str, /, seconds: float = 20.0, **arguments: Any) -> Message:
         """A tool's structured answer."""
         return self.ask("tools/call", {"name": name, "arguments": arguments}, seconds)["structuredContent"]
 
-    def start_call(self, name: str, *, token: str | None = None, **arguments: Any) -> int:
+    def start_call(self, name: str, /, *, token: str | None = None, **arguments: Any) -> int:
         """Ask and do not wait; the request's id."""
         params: Message = {"name": name, "arguments": arguments}
         if token is not None:

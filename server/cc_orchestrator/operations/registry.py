@@ -149,4 +149,9 @@ def _from_os(op: Operation, error: OSError) -> CcError:
             f"{op.name}: not allowed to write or read{where}: {error.strerror}",
             hint="check the owner and mode of the folder",
         )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP):
+        return Unavailable(
+            f"{op.name}: something else stands where a folder or file of ours must be{where}: {error.strerror}",
+            hint="move it away",
+        )
     return Internal(f"{op.name}: {error.strerror or error}{where}", hint="cc_doctor")
