@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from cc_orchestrator.adapters.base import Adapter, CloseInput, Effect, Ending, Send, Session, Signal, WorkerRequest
@@ -84,7 +84,7 @@ def request_for(folder: str, **changes: Any) -> WorkerRequest:
         run_id="run_01k3000000abcdefghjk", prompt="look at it\nclosely", cwd=folder, allow_write=False, executable="",
         env={"PATH": os.environ["PATH"], "HOME": folder}, run_dir=run_dir, outbox=os.path.join(run_dir, "outbox"),
     )  # fmt: skip
-    return replace(request, **changes)
+    return request._replace(**changes)
 
 
 def drive(

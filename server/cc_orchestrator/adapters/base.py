@@ -6,11 +6,13 @@ its pipes. Everything here is standard library only, because supervisors import 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from cc_orchestrator.core.asking import Answer, Ask
 from cc_orchestrator.core.events import Fact
+
+#: The default of all that have none: shared, so never changed.
+_NONE: dict[str, Any] = {}
 
 # ---------------------------------------------------------------- what a session wants done
 
@@ -38,8 +40,7 @@ Effect = Fact | Send | CloseInput | Signal | Ask
 When = Literal["live", "end", "never"]
 
 
-@dataclass(frozen=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """What a CLI can do under us. A limit that needs `live` figures and gets `end` ones is declared in the launch's answer."""
 
     steer: bool  # takes instructions while it works
@@ -55,8 +56,7 @@ class Capabilities:
     needs_model_service: bool = True
 
 
-@dataclass(frozen=True)
-class WorkerRequest:
+class WorkerRequest(NamedTuple):
     """All that an adapter needs to build one worker's command. Paths are absolute."""
 
     run_id: str
@@ -70,15 +70,13 @@ class WorkerRequest:
     model: str | None = None
     resume: str | None = None  # the CLI's own session id
     fork: bool = False
-    baseline: dict[str, float] = field(
-        default_factory=dict[str, float]
-    )  # cumulative session usage before this run, to subtract
+    baseline: dict[str, float] = _NONE  # cumulative session usage before this run, to subtract
     max_turns: int | None = None
     max_tokens: int | None = None
     max_cost_usd: float | None = None
     final_only: bool = False
     partial_messages: bool = False
-    options: dict[str, Any] = field(default_factory=dict[str, Any])  # adapter specific, e.g. the fake's script
+    options: dict[str, Any] = _NONE  # adapter specific, e.g. the fake's script
 
 
 class Invocation(NamedTuple):

@@ -49,6 +49,9 @@ def _api_reason(status: float | None, error_kind: str) -> str:
 
 def result_text(value: Object) -> str:
     """The worker's final text, or what the CLI says went wrong."""
+    terminal = text_at(value, "terminal_reason")
+    if terminal.startswith("aborted"):
+        return text_at(value, "result") or f"interrupted ({terminal})"
     return text_at(value, "result") or "; ".join(lines.texts_at(value, "errors"))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from typing import Any, cast
 
 from cc_orchestrator.adapters import claude_control as control
 from cc_orchestrator.adapters import claude_events as events
@@ -35,12 +36,13 @@ class ClaudeSession:
         self._spoke = self._prompted = self._closed = False
         self._pending: dict[str, Pending] = {}
         self._instructions: dict[str, tuple[str, int]] = {}
+        self._early: list[Effect] = []
         self._tasks = 0
         self._turn_id = ""
         self._turns = self._results = 0
         self._result: Object | None = None
         self._reason: str | None = None
-        self._text = self._stderr = self._session_id = self._error_kind = ""
+        self._text = self._detail = self._stderr = self._session_id = self._error_kind = ""
         self._auth_refused = False
         self._meter = Meter(None if request.resume is None else request.baseline)
         self._handlers: dict[str, Callable[[Object, bytes], list[Effect]]] = {
@@ -61,7 +63,11 @@ class ClaudeSession:
             return [_instructed(control_id, len(text), delivered=False, how="it has given its result")]
         message_id = str(uuid.uuid5(_IDS, control_id))
         self._instructions[message_id] = (control_id, len(text))
-        return [control.user_message(text, uuid=message_id)]
+        message = control.user_message(text, uuid=message_id)
+        if not self._prompted:
+            self._early.append(message)
+            return []
+        return [message]
 
     def conclude(self, why: str) -> list[Effect]:
         """A message that asks for the end."""
@@ -109,7 +115,7 @@ class ClaudeSession:
             return [events.fallback(value)]
         if subtype == "background_tasks_changed":
             tasks = value.get("tasks")
-            self._tasks = len(tasks) if isinstance(tasks, list) else 0  # pyright: ignore[reportUnknownArgumentType]
+            self._tasks = len(cast("list[Any]", tasks)) if isinstance(tasks, list) else 0
         elif subtype == "permission_denied":
             return [events.notice(subtype, f"{text_at(value, 'tool_name')}: {text_at(value, 'message')}")]
         elif subtype == "compact_boundary":
@@ -208,11 +214,11 @@ class ClaudeSession:
             self._stderr = f"it did not take up the gate: {line(text_at(response, 'error'), 200)}"
             return [events.notice("no_gate", self._stderr), CloseInput()]
         self._prompted = True
-        prompt = control.user_message(self._request.prompt)
+        said = [control.user_message(self._request.prompt), *self._early]
         if self._request.resume is None:
-            return [prompt]
+            return said
         # The CLI itself knows best what the session has used before; what we recorded is second to it.
-        return [control.control(control.USAGE, "get_usage"), prompt]
+        return [control.control(control.USAGE, "get_usage"), *said]
 
     def _measured(self, session: Object) -> list[Effect]:
         if not self._turns and self._meter.take_base(session):
@@ -238,7 +244,9 @@ class ClaudeSession:
         self._result = value
         self._reason = "auth_failed" if self._auth_refused else events.result_reason(value, self._error_kind)
         text = events.result_text(value)
-        if text or self._reason:
+        if self._reason is not None:
+            self._detail = line(text, 300)
+        elif text:
             self._text = cut(clean(text), lines.FINAL_BYTES)
         effects: list[Effect] = [*self._meter.at_result(value)]
         effects.append(
@@ -257,7 +265,7 @@ class ClaudeSession:
         if self._result is None:
             return self._without_result(exit_code, signal)
         if self._reason is not None:
-            return Ending(self._reason, self._text, line(self._text, 300) or text_at(self._result, "terminal_reason"))
+            return Ending(self._reason, self._text, self._detail)
         if signal is not None or exit_code:
             return Ending("crashed", self._text, self._how(exit_code, signal))
         return Ending("completed", self._text)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 ToolKind = Literal["read", "edit", "command", "network", "delegate", "ask", "other"]
 Decision = Literal["allow", "ask", "deny"]
 
+#: The default of all that have none: shared, so never changed.
+_NONE: dict[str, Any] = {}
 
-@dataclass(frozen=True)
-class ToolCall:
+
+class ToolCall(NamedTuple):
     """One tool call in words that every adapter shares. `target` is what a person wants to see: a path, a command, a URL."""
 
     tool: str
@@ -20,8 +21,7 @@ class ToolCall:
     command: str | None = None
 
 
-@dataclass(frozen=True)
-class Ask:
+class Ask(NamedTuple):
     """The worker needs an answer before it goes on.
 
     `key` is the adapter's own handle. `gate` is true when every call passes here (a hook that sees all calls): policy may
@@ -37,8 +37,7 @@ class Ask:
     tool_use_id: str = ""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """`decision` for permissions; `text` or `choices` (question text -> label) for the rest.
 
     `ask` answers a gate only: let the CLI raise the call as a question of its own, which then waits for a person.
@@ -47,11 +46,10 @@ class Answer:
     decision: Decision
     reason: str = ""
     text: str = ""
-    choices: dict[str, Any] = field(default_factory=dict[str, Any])
+    choices: dict[str, Any] = _NONE
 
 
-@dataclass(frozen=True)
-class Ruling:
+class Ruling(NamedTuple):
     """What policy said of a tool call, by which rule."""
 
     decision: Decision

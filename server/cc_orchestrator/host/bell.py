@@ -6,15 +6,15 @@ connected gets one byte for each ring (they may melt together) and the end of fi
 
 from __future__ import annotations
 
-import hashlib
 import os
 import selectors
 import socket
 import stat
-import tempfile
 from typing import Any
 
+from cc_orchestrator.core.digest import sha256
 from cc_orchestrator.core.errors import Unavailable
+from cc_orchestrator.host.scratch import temp_root
 
 _BACKLOG = 64
 
@@ -41,7 +41,7 @@ def runtime_folder() -> str:
 
 
 def _short_temp() -> str:
-    path = tempfile.gettempdir()
+    path = temp_root()
     return path if len(path) < 50 else "/tmp"  # noqa: S108 - the folder made in it is ours, 0700, its owner checked
 
 
@@ -156,7 +156,7 @@ def new_path(name: str) -> str:
     """A path for a fresh socket. Raises OSError where there are no Unix sockets or no folder for them."""
     if not hasattr(socket, "AF_UNIX"):
         raise OSError("no Unix sockets on this system")
-    return os.path.join(runtime_folder(), hashlib.sha256(name.encode() + os.urandom(8)).hexdigest()[:20])
+    return os.path.join(runtime_folder(), sha256(name.encode() + os.urandom(8)).hexdigest()[:20])
 
 
 def remove_dead(path_file: str) -> None:

@@ -6,14 +6,14 @@ kept by a ref under `refs/cc/`. What the worker committed and what it left uncom
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cc_orchestrator.core.digest import sha256
 from cc_orchestrator.host.git import Git, GitError
+from cc_orchestrator.host.scratch import ScratchFolder
 
 _SECONDS = 120.0
 
@@ -63,7 +63,7 @@ def snapshot(
 def _write_tree(git: Git, exclude: Sequence[str]) -> str:
     index = git.text("rev-parse", "--path-format=absolute", "--git-path", "index")
     # Beside the real one: what a kill leaves there goes with the worktree.
-    with tempfile.TemporaryDirectory(prefix="cc-index-", dir=os.path.dirname(index)) as folder:
+    with ScratchFolder(os.path.dirname(index), "cc-index-") as folder:
         private = os.path.join(folder, "index")
         if os.path.exists(index):
             shutil.copyfile(index, private)
@@ -128,7 +128,7 @@ def ignored_files(git: Git) -> list[str]:
 def fence(root: str) -> str:
     """A digest of HEAD, index and changes of a checkout (tracked and untracked): equal before and after means untouched."""
     git = Git(root)
-    digest = hashlib.sha256()
+    digest = sha256()
     for args in (("rev-parse", "--verify", "-q", "HEAD"), ("symbolic-ref", "-q", "HEAD")):
         digest.update(git.try_run(*args)[1] + b"\0")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cc_orchestrator.core.errors import Conflict
 from cc_orchestrator.host.git import Git
@@ -15,8 +15,7 @@ _EXCLUDE = "/.agent-workspace/"
 CHECKOUT_SECONDS = 300.0
 
 
-@dataclass(frozen=True)
-class Repo:
+class Repo(NamedTuple):
     """One repository: the checkout's root, its common git folder, whether it is bare, whether it has a commit."""
 
     root: str

@@ -11,14 +11,13 @@ import os
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cc_orchestrator.core.asking import Ruling, ToolCall
 from cc_orchestrator.policy.globs import matches_any
 
 
-@dataclass(frozen=True)
-class Posture:
+class Posture(NamedTuple):
     """What this run may do. `cwd` is the root of its tree; `outbox` is its own folder for the controller."""
 
     allow_write: bool

@@ -250,7 +250,8 @@ def _notice(state: State, data: Data, ts: float | None) -> None:
 
 
 def _instructed(state: State, data: Data, ts: float | None) -> None:
-    state["instructions"] += 1
+    if data.get("delivered"):
+        state["instructions"] += 1
 
 
 def _stopping(state: State, data: Data, ts: float | None) -> None:

@@ -154,7 +154,7 @@ def _spec(
         raise InvalidRequest(
             f"{adapter.name} cannot do this: " + "; ".join(problems), hint="change the named parameters"
         )
-    return replace(spec, declared=tuple(adapter.declare(probe))), prompt
+    return spec._replace(declared=tuple(adapter.declare(probe))), prompt
 
 
 def _place(workspace: Workspace, request: LaunchRequest, cwd: str) -> dict[str, Any]:

@@ -5,14 +5,16 @@ Holds no secret: the prompt is kept masked beside it, with the digest of the tex
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 VERSION = 1
 
 
-@dataclass(frozen=True)
-class Limits:
+#: The default of all that have none: shared, so never changed.
+_NONE: dict[str, Any] = {}
+
+
+class Limits(NamedTuple):
     """Budgets of one run. None means no limit. Bytes are of masked worker output that says something (text deltas do not count)."""
 
     timeout_seconds: float = 1800.0
@@ -31,8 +33,7 @@ class Limits:
     grace_seconds: float = 2.0
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(NamedTuple):
     """Where a write run may write: globs relative to the repository's root; `deny` wins; no `allow` means all of the tree."""
 
     allow: tuple[str, ...] = ()
@@ -40,8 +41,7 @@ class Scope:
     max_diff_lines: int | None = None
 
 
-@dataclass(frozen=True)
-class RunSpec:
+class RunSpec(NamedTuple):
     """One run. Paths are absolute; times are epoch seconds."""
 
     run_id: str
@@ -66,35 +66,34 @@ class RunSpec:
     resume_session: str | None = None
     fork: bool = False
     parent_run_id: str | None = None
-    baseline: dict[str, float] = field(default_factory=dict[str, float])
+    baseline: dict[str, float] = _NONE
     partial_messages: bool = False
-    options: dict[str, Any] = field(default_factory=dict[str, Any])
-    route: dict[str, Any] = field(default_factory=dict[str, Any])
+    options: dict[str, Any] = _NONE
+    route: dict[str, Any] = _NONE
     declared: tuple[str, ...] = ()  # what the adapter cannot promise for this run
     client_request_id: str | None = None
     actor: str = "controller"
     channel: str = "cli"
-    limits: Limits = field(default_factory=Limits)
-    scope: Scope = field(default_factory=Scope)
+    limits: Limits = Limits()
+    scope: Scope = Scope()
     version: int = VERSION
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return asdict(self)
+        return {**self._asdict(), "limits": self.limits._asdict(), "scope": self.scope._asdict()}
 
 
-def _known(kind: type, raw: dict[str, Any]) -> dict[str, Any]:
-    names = {entry.name for entry in fields(kind)}
+def _known(names: tuple[str, ...], raw: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if key in names}
 
 
 def from_json(raw: dict[str, Any]) -> RunSpec:
     """From `to_json`; unknown fields of a newer version are ignored. Raises TypeError when something needed is missing."""
-    values = _known(RunSpec, raw)
-    scope = _known(Scope, cast("dict[str, Any]", values.get("scope") or {}))
+    values = _known(RunSpec._fields, raw)
+    scope = _known(Scope._fields, cast("dict[str, Any]", values.get("scope") or {}))
     for key in ("allow", "deny"):
         scope[key] = tuple(scope.get(key) or ())
     values["scope"] = Scope(**scope)
-    values["limits"] = Limits(**_known(Limits, cast("dict[str, Any]", values.get("limits") or {})))
+    values["limits"] = Limits(**_known(Limits._fields, cast("dict[str, Any]", values.get("limits") or {})))
     values["declared"] = tuple(values.get("declared") or ())
     return RunSpec(**values)

@@ -10,7 +10,6 @@ import os
 import selectors
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,7 +62,7 @@ def main(args: Sequence[str]) -> int:
     try:
         settled = _own(run, spec, prompt, recorder, bell, clock)
     except Exception as error:  # noqa: BLE001 - a process edge: whatever it is, the run must get its end
-        traceback.print_exc(file=sys.stderr)
+        sys.excepthook(type(error), error, error.__traceback__)
         # An end that was told stays the only one; what came after it is left to a sweep.
         if recorder.state["status"] not in ENDS:
             stop = Stop("internal", "supervisor", line(repr(error), 300))

@@ -10,13 +10,13 @@ A line torn by a crash stays: it is closed off, and the next record, of kind `to
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
+from cc_orchestrator.core.digest import sha256
 from cc_orchestrator.core.errors import Corrupt
 from cc_orchestrator.store import atomic
 from cc_orchestrator.store.lock import Exclusive
@@ -71,7 +71,7 @@ def _append(folder: str, record: Mapping[str, Any]) -> Record:
     for entry in (*first, record):
         written, line = seal(entry, head.n + 1, head.line)
         data += line + b"\n"
-        head = Head(head.n + 1, str(written["hash"]), hashlib.sha256(line).hexdigest(), name, 0)
+        head = Head(head.n + 1, str(written["hash"]), sha256(line).hexdigest(), name, 0)
     size = _write(os.path.join(folder, name), data)
     atomic.write_bytes(os.path.join(folder, "head.json"), _head_bytes(head._replace(bytes=size)))
     return written
@@ -90,8 +90,8 @@ def _close_torn_tail(
         _write(os.path.join(folder, files[-1]), data)
         data = b""
     adopted = _continue(head, torn, name, 0)
-    if adopted is None and hashlib.sha256(torn).hexdigest() != head.line:
-        observed = {"bytes": len(torn), "sha256": hashlib.sha256(torn).hexdigest()}
+    if adopted is None and sha256(torn).hexdigest() != head.line:
+        observed = {"bytes": len(torn), "sha256": sha256(torn).hexdigest()}
         first.append(
             {
                 "kind": TORN,
@@ -113,7 +113,7 @@ def seal(record: Mapping[str, Any], n: int, prev: str) -> tuple[Record, bytes]:
         "claimed": record.get("claimed") or {}, "prev": prev,
     }  # fmt: skip
     raw = _encode(body).encode("utf-8", "replace")
-    digest = hashlib.sha256(raw).hexdigest()
+    digest = sha256(raw).hexdigest()
     line = raw[:-1] + b',"hash":"' + digest.encode() + b'"}'
     return cast("Record", json.loads(line)), line
 
@@ -225,7 +225,7 @@ def _continue(head: Head, line: bytes, name: str, end: int) -> Head | None:
     record = parse_line(line)
     if record is None or record["n"] != head.n + 1 or record["prev"] != head.line:
         return None
-    return Head(record["n"], record["hash"], hashlib.sha256(line).hexdigest(), name, end)
+    return Head(record["n"], record["hash"], sha256(line).hexdigest(), name, end)
 
 
 def _last_of(folder: str, files: list[str]) -> Head:
@@ -235,7 +235,7 @@ def _last_of(folder: str, files: list[str]) -> Head:
             for line in file:
                 record = parse_line(line.rstrip(b"\n"))
                 if record is not None and line.endswith(b"\n"):
-                    last = Head(record["n"], record["hash"], hashlib.sha256(line[:-1]).hexdigest(), name, 0)
+                    last = Head(record["n"], record["hash"], sha256(line[:-1]).hexdigest(), name, 0)
         if last is not None:
             return last
     return _START._replace(file=files[-1] if files else "")
@@ -246,7 +246,7 @@ def parse_line(line: bytes) -> Record | None:
     if len(line) < _SUFFIX or not line.endswith(b'"}'):
         return None
     body, suffix = line[:-_SUFFIX] + b"}", line[-_SUFFIX:]
-    if suffix != b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}':
+    if suffix != b',"hash":"' + sha256(body).hexdigest().encode() + b'"}':
         return None
     try:
         record = json.loads(line)

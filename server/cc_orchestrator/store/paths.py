@@ -6,11 +6,10 @@ there is no git; its files lie in `.agent-workspace/` there. Reads files only, r
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from cc_orchestrator.core.digest import sha256
 from cc_orchestrator.core.errors import InvalidRequest, NotFound
 from cc_orchestrator.core.ids import check_id
 
@@ -18,12 +17,23 @@ FOLDER = ".agent-workspace"
 ROOT_VARIABLE = "CC_ORCHESTRATOR_WORKSPACE_ROOT"
 
 
-@dataclass(frozen=True)
 class Workspace:
     """Absolute paths of one project's workspace. `repository` is the checkout's root, None without git."""
 
-    root: str
-    repository: str | None = None
+    __slots__ = ("repository", "root")
+
+    def __init__(self, root: str, repository: str | None = None) -> None:
+        self.root = root
+        self.repository = repository
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Workspace) and (self.root, self.repository) == (other.root, other.repository)
+
+    def __hash__(self) -> int:
+        return hash((self.root, self.repository))
+
+    def __repr__(self) -> str:
+        return f"Workspace({self.root!r}, {self.repository!r})"
 
     @property
     def folder(self) -> str:
@@ -62,7 +72,7 @@ class Workspace:
 
     def claim(self, client_request_id: str) -> str:
         """The file that makes a client_request_id unique."""
-        return self.at("runs", ".requests", hashlib.sha256(client_request_id.encode()).hexdigest()[:40])
+        return self.at("runs", ".requests", sha256(client_request_id.encode()).hexdigest()[:40])
 
     @property
     def ledger(self) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cc_orchestrator.store import lock
 
 
-@dataclass(frozen=True)
-class RunDir:
+class RunDir(NamedTuple):
     """Paths of one run's files. Nothing is opened here."""
 
     path: str
