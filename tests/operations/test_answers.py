@@ -19,7 +19,7 @@ from cc_orchestrator.store import index
 from cc_orchestrator.store.paths import find_workspace
 from kit.door import Door
 
-LONG = "wörds and \"quotes\" \\ 🙂 " * 4_000
+LONG = 'wörds and "quotes" \\ 🙂 ' * 4_000
 SMALL = 1_536
 
 plain = st.recursive(
@@ -38,7 +38,14 @@ def test_any_answer_fits_and_says_when_it_was_cut(answer: dict[str, Any], cap: i
 
 def test_cutting_keeps_ids_status_cursor_and_the_next_call() -> None:
     run_id = new_id("run")
-    answer = {"run_id": run_id, "status": "running", "cursor": "123.4", "summary": {"said": LONG}, "events": [LONG] * 90, "next": "cc_wait"}
+    answer = {
+        "run_id": run_id,
+        "status": "running",
+        "cursor": "123.4",
+        "summary": {"said": LONG},
+        "events": [LONG] * 90,
+        "next": "cc_wait",
+    }
     small = fit(answer, 500)
     assert {key: small[key] for key in ("run_id", "status", "cursor", "next")} == {
         key: answer[key] for key in ("run_id", "status", "cursor", "next")

@@ -156,7 +156,9 @@ def test_a_corrupt_cache_changes_no_answer(ended: tuple[Door, str], name: str, c
     assert {**after, "as_of": ""} == {**before, "as_of": ""}
 
 
-@pytest.mark.parametrize("content", [b"", b"no database at all, but long enough to look at " * 50, b"SQLite format 3\0" + b"\xff" * 4_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"no database at all, but long enough to look at " * 50, b"SQLite format 3\0" + b"\xff" * 4_000]
+)
 def test_a_corrupt_index_is_made_anew(ended: tuple[Door, str], content: bytes) -> None:
     door, run_id = ended
     for path in (door.cwd / ".agent-workspace").glob("index.sqlite*"):
@@ -215,7 +217,11 @@ def test_a_cli_that_is_not_installed_is_unavailable_and_nothing_is_left(tmp_path
     (tmp_path / "bin").mkdir()
     os.symlink(shutil.which("git") or "/usr/bin/git", tmp_path / "bin" / "git")
     door.context = replace(door.context, env={**door.env, "PATH": str(tmp_path / "bin")})
-    for name in [row["check"].removeprefix("adapter ") for row in door.call("cc_doctor")["checks"] if row["check"].startswith("adapter ")]:
+    for name in [
+        row["check"].removeprefix("adapter ")
+        for row in door.call("cc_doctor")["checks"]
+        if row["check"].startswith("adapter ")
+    ]:
         if name == "fake":
             continue
         error = refusal(door, "cc_run_streaming", task="x", adapter=name)

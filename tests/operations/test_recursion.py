@@ -23,7 +23,9 @@ RUN = "run_01k3000000abcdefghjk"
 CLI = [sys.executable, "-m", "cc_orchestrator", "--json"]
 
 
-def test_every_operation_that_changes_something_is_refused_to_a_worker_before_it_looks_at_anything(tmp_path: Path) -> None:
+def test_every_operation_that_changes_something_is_refused_to_a_worker_before_it_looks_at_anything(
+    tmp_path: Path,
+) -> None:
     door = Door(tmp_path)
     context = replace(door.context, env={**door.env, "CC_RUN_ID": RUN})
     for op in operations():
@@ -74,7 +76,8 @@ WAYS = {
     "stripped": f"{STRIP} {{cli}}",
     "empty environment": "env -i HOME=$HOME PATH=$PATH {cli}",
     "own session": f"{STRIP} setsid --wait {{cli}}",
-    "double fork": f"({STRIP} setsid sh -c '{{cli}} > {{out}}.part; mv {{out}}.part {{out}}' &) ; while [ ! -e {{out}} ]; do sleep 0.05; done; cat {{out}}",
+    "double fork": f"({STRIP} setsid sh -c '{{cli}} > {{out}}.part; mv {{out}}.part {{out}}' &); "
+    "while [ ! -e {out} ]; do sleep 0.05; done; cat {out}",
 }
 
 

@@ -98,8 +98,13 @@ def test_an_unknown_name_is_refused_with_what_there_is(door: Door, field: str, v
     assert error.hint
 
 
-@pytest.mark.parametrize("bad", ["", "run_1", "../../../etc/passwd", "run_/../../..", RUN + "/..", RUN + "\0", "\0", "a" * 10_000, RUN.upper()])
-@pytest.mark.parametrize("name", ["cc_poll", "cc_stop", "cc_run_status", "cc_last_run", "cc_git_diff", "cc_open_run_folder", "cc_replay"])
+@pytest.mark.parametrize(
+    "bad",
+    ["", "run_1", "../../../etc/passwd", "run_/../../..", RUN + "/..", RUN + "\0", "\0", "a" * 10_000, RUN.upper()],
+)
+@pytest.mark.parametrize(
+    "name", ["cc_poll", "cc_stop", "cc_run_status", "cc_last_run", "cc_git_diff", "cc_open_run_folder", "cc_replay"]
+)
 def test_what_is_no_id_is_never_made_into_a_path(door: Door, name: str, bad: str) -> None:
     error = refusal(door, name, run_id=bad)
     assert error.code == "invalid_request"
@@ -210,7 +215,11 @@ def test_a_name_of_before_works_or_says_plainly_that_it_does_not_yet(name: str) 
 
 #: A call as users of the skill made it, and what becomes of it here.
 CALLS: list[tuple[str, dict[str, Any], str]] = [
-    ("cc_poll_run", {"run_id": RUN, "event_offset": 0, "stdout_offset": 0, "include_output_tail": False, "mode": "raw"}, ""),
+    (
+        "cc_poll_run",
+        {"run_id": RUN, "event_offset": 0, "stdout_offset": 0, "include_output_tail": False, "mode": "raw"},
+        "",
+    ),
     ("cc_poll_run", {"run_id": RUN, "event_offset": 120}, "cursor"),
     ("cc_poll_run", {"run_id": RUN, "max_events": 20}, "max_bytes"),
     ("cc_stop_run", {"run_id": RUN, "force": True, "timeout_seconds": 5}, "force=true"),

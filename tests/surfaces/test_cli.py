@@ -45,7 +45,10 @@ def test_every_operation_has_a_command_with_the_same_parameters() -> None:
         files = {f"_{name}_file" for name in op.long_texts}
         assert given == set(op.params.model_fields) | files, op.name
         assert any("--json" in action.option_strings for action in command._actions), op.name
-        assert op.summary.split(".")[0][:40] in command.format_help().replace("\n", " ").replace("  ", " ") or op.description
+        assert (
+            op.summary.split(".")[0][:40] in command.format_help().replace("\n", " ").replace("  ", " ")
+            or op.description
+        )
 
 
 def test_every_alias_is_a_command_too() -> None:
@@ -137,7 +140,18 @@ def test_a_command_never_imports_the_mcp_sdk_nor_a_web_server(tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, timeout=50, check=True)
     loaded = set(eval(done.stderr))
     assert json.loads(done.stdout)["next"]
-    assert not loaded & {"mcp", "mcp_types", "starlette", "uvicorn", "httpx", "anyio", "git", "psutil", "tomlkit", "rich"}
+    assert not loaded & {
+        "mcp",
+        "mcp_types",
+        "starlette",
+        "uvicorn",
+        "httpx",
+        "anyio",
+        "git",
+        "psutil",
+        "tomlkit",
+        "rich",
+    }
 
 
 def test_completion_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,5 +207,11 @@ def test_names_of_commands_and_tools_agree() -> None:
     for op in operations():
         words = "-".join(op.words)
         names = {name.removeprefix("cc_").replace("_", "-") for name in (op.name, *op.aliases)}
-        short = {"run": "run-agent", "diff": "git-diff", "report": "export-report", "summarize": "summarize-run", "events": "compact-events"}
+        short = {
+            "run": "run-agent",
+            "diff": "git-diff",
+            "report": "export-report",
+            "summarize": "summarize-run",
+            "events": "compact-events",
+        }
         assert words in names or short.get(words) in names, op.name

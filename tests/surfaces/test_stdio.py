@@ -51,7 +51,16 @@ def test_an_unknown_version_is_answered_with_one_that_the_server_speaks(tmp_path
 def test_malformed_lines_do_not_end_the_door(tmp_path: Path) -> None:
     with Wire(Door(tmp_path)) as wire:
         wire.open()
-        for line in (b"no json", b"{", b"[]", b"null", b'{"jsonrpc":"2.0"}', b"\xff\xfe\x00", b'{"jsonrpc":"2.0","id":{},"method":1}', b""):
+        for line in (
+            b"no json",
+            b"{",
+            b"[]",
+            b"null",
+            b'{"jsonrpc":"2.0"}',
+            b"\xff\xfe\x00",
+            b'{"jsonrpc":"2.0","id":{},"method":1}',
+            b"",
+        ):
             wire.write(line)
         wire.send("notifications/cancelled", {"requestId": 4711, "reason": "late"}, notify=True)
         wire.send("notifications/cancelled", {}, notify=True)
@@ -75,7 +84,9 @@ def test_a_prompt_of_five_megabytes_arrives_whole(tmp_path: Path) -> None:
     task = "ä" * 2_500_000
     with Wire(door) as wire:
         wire.open()
-        run_id = wire.call("cc_run_streaming", task=task, adapter="fake", script={"steps": [{"result": "read"}]})["run_id"]
+        run_id = wire.call("cc_run_streaming", task=task, adapter="fake", script={"steps": [{"result": "read"}]})[
+            "run_id"
+        ]
         door.finish(run_id)
     assert door.spec(run_id).prompt_bytes > 5_000_000
     assert door.state(run_id)["status"] == "succeeded"
@@ -192,7 +203,11 @@ def test_a_cancelled_wait_frees_its_thread_at_once_and_is_never_answered(tmp_pat
         assert wire.call("cc_poll", run_id=run_id, seconds=15)["status"] == "running"
         wire.send("notifications/cancelled", {"requestId": number}, notify=True)
         wire.call("cc_stop", run_id=run_id, force=True)
-        assert not [message for message in wire.received if message.get("result", {}).get("structuredContent", {}).get("pending")]
+        assert not [
+            message
+            for message in wire.received
+            if message.get("result", {}).get("structuredContent", {}).get("pending")
+        ]
     door.finish(run_id)
 
 
@@ -232,4 +247,3 @@ def test_unknown_toolsets_and_options_end_the_start_with_usage(tmp_path: Path) -
         with Wire(door, *options) as wire:
             assert wire.process.wait(20) == 2
         assert b"usage" in b"".join(wire.noise)
-
