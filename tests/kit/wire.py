@@ -62,7 +62,7 @@ class Wire:
             except BrokenPipeError:
                 pass
         try:
-            self.process.wait(10)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -104,7 +104,7 @@ class Wire:
         self.write(json.dumps(message).encode())
         return number
 
-    def until(self, wanted: Callable[[Message], bool], seconds: float = 20.0) -> Message:
+    def until(self, wanted: Callable[[Message], bool], seconds: float = 60.0) -> Message:
         """The first message that is wanted, once it is there."""
         with self._news:
             found = self._news.wait_for(
@@ -113,11 +113,11 @@ class Wire:
         assert found is not None, f"not within {seconds:g} s; received {self.received[-3:]}, stderr {self.noise[-5:]}"
         return found
 
-    def reply(self, number: int, seconds: float = 20.0) -> Message:
+    def reply(self, number: int, seconds: float = 60.0) -> Message:
         """The reply to a request."""
         return self.until(lambda message: message.get("id") == number and "method" not in message, seconds)
 
-    def ask(self, method: str, params: Message | None = None, seconds: float = 20.0) -> Message:
+    def ask(self, method: str, params: Message | None = None, seconds: float = 60.0) -> Message:
         """A request and its result (or error) object."""
         answer = self.reply(self.send(method, params), seconds)
         return answer["result"] if "result" in answer else answer["error"]
@@ -132,7 +132,7 @@ class Wire:
         self.send("notifications/initialized", notify=True)
         return result
 
-    def call(self, name: str, /, seconds: float = 20.0, **arguments: Any) -> Message:
+    def call(self, name: str, /, seconds: float = 60.0, **arguments: Any) -> Message:
         """A tool's structured answer."""
         return self.ask("tools/call", {"name": name, "arguments": arguments}, seconds)["structuredContent"]
 

@@ -13,7 +13,7 @@ import pytest
 from kit.door import Door
 from kit.wire import Wire, command_line
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
 
 def checks(answer: dict[str, Any]) -> dict[str, dict[str, Any]]:

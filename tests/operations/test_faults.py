@@ -16,7 +16,7 @@ from cc_orchestrator.operations.size import size_of
 from kit.door import Door
 from kit.repos import git, make_repo
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
 
 def refusal(door: Door, name: str, /, **arguments: Any) -> CcError:

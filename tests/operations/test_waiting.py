@@ -19,7 +19,7 @@ from cc_orchestrator.runs import wait
 from kit.door import Door
 from kit.waiting import until, until_gone
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 Calls = dict[str, Any]
 
 
@@ -48,7 +48,7 @@ class Waiting:
     def _run(self) -> None:
         self.answer = invoke(find("cc_wait"), self._context, self._arguments)
 
-    def result(self, seconds: float = 20.0) -> Calls:
+    def result(self, seconds: float = 40.0) -> Calls:
         """The answer, once it is there."""
         self.thread.join(seconds)
         if self.thread.is_alive():

@@ -117,7 +117,7 @@ async def test_text_and_structure_carry_the_same_facts(door: Door, mode: str) ->
     [
         ("cc_nothing", {}, "not_found"), ("cc_spawn_role_team", {}, "not_found"), ("cc_poll", {"run_id": RUN}, "not_found"),
         ("cc_poll", {"run_id": "../x"}, "invalid_request"), ("cc_poll", {"run": RUN}, "invalid_request"),
-        ("cc_run_streaming", {"task": "x", "adapter": "nope"}, "not_found"),
+        ("cc_run_streaming", {"task": "x", "adapter": "nope"}, "invalid_request"),
     ],
 )  # fmt: skip
 async def test_an_error_is_marked_and_tells_what_to_do(
