@@ -30,6 +30,7 @@ class Driven:
     facts: list[Fact] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
     stdout: list[bytes] = field(default_factory=list)
+    raw: bytearray = field(default_factory=bytearray)
     stderr: list[bytes] = field(default_factory=list)
     ending: Ending | None = None
     exit_code: int | None = None
@@ -113,6 +114,7 @@ def drive(
         assert process.stdout is not None
         driven.do(driven.session.begin(), on_fact, on_ask)
         for raw in process.stdout:
+            driven.raw += raw
             line = raw.rstrip(b"\n")
             driven.stdout.append(line)
             driven.do(driven.session.on_line(line, line), on_fact, on_ask)

@@ -77,6 +77,7 @@ class WorkerRequest(NamedTuple):
     final_only: bool = False
     partial_messages: bool = False
     options: dict[str, Any] = _NONE  # adapter specific, e.g. the fake's script
+    route: dict[str, Any] = _NONE  # what routing read from the CLI's own configuration
 
 
 class Invocation(NamedTuple):
@@ -86,6 +87,7 @@ class Invocation(NamedTuple):
     env: dict[str, str]
     stdin: Literal["pipe", "null"]
     files: tuple[tuple[str, str], ...] = ()  # (path, text) to write, mode 0600, before the start
+    scratch: str | None = None  # folder to make before the start, mode 0700, and to remove after the end
 
 
 class Ending(NamedTuple):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from cc_orchestrator.adapters.base import Adapter
 from cc_orchestrator.adapters.claude import ClaudeAdapter
+from cc_orchestrator.adapters.codex import CodexAdapter
 from cc_orchestrator.adapters.fake import FakeAdapter
 from cc_orchestrator.core.errors import NotFound
 
-_ADAPTERS: dict[str, Adapter] = {entry.name: entry for entry in (ClaudeAdapter(), FakeAdapter())}
+_ADAPTERS: dict[str, Adapter] = {entry.name: entry for entry in (ClaudeAdapter(), CodexAdapter(), FakeAdapter())}
 
 
 def adapter(name: str) -> Adapter:

@@ -19,7 +19,9 @@ RUN_SESSION = "run.session"  # {session_id, model?, cli_version?, permission_mod
 RUN_MESSAGE = "run.message"  # {text, chars}: what the worker said, cut
 RUN_TURN = "run.turn"  # {turn}: a model turn began
 RUN_RETRYING = "run.retrying"  # {attempt, max?, delay_s?, status?, cause}: the CLI waits and tries again
-RUN_USAGE = "run.usage"  # {model?, input_tokens?, output_tokens?, cache_read_tokens?, cache_write_tokens?, cost_usd?, total: bool}
+# {model?, models?: {name: figures}, input_tokens?, output_tokens?, cache_read_tokens?, cache_write_tokens?, reasoning_tokens?, cost_usd?,
+#  total: bool, session_totals?: figures of the whole conversation}; input tokens are those not read from or written to a cache
+RUN_USAGE = "run.usage"
 RUN_RESULT = "run.result"  # {text, is_error, reason?, turns?, index}: one result; a process may give several
 RUN_WAITING = "run.waiting"  # {kind: question|approval|rate_limit, until?, question_id?}
 RUN_RESUMED = "run.resumed"  # {after: kind}
@@ -30,7 +32,7 @@ RUN_EXITED = "run.exited"  # {exit?, signal?, leftovers: int}
 RUN_SNAPSHOT = "run.snapshot"  # {ref, commit, tree, base, head, committed: int, uncommitted: bool, files, ...}
 RUN_FINISHED = "run.finished"  # {status, reason, exit?, signal?, usage, models, completion, detail?}
 RUN_LOST = "run.lost"  # a sweep: {reason, killed: int, detail}
-TOOL_STARTED = "tool.started"  # {id, tool, kind, target, parent?}
+TOOL_STARTED = "tool.started"  # {id, tool, kind, target, paths?: [...], parent?}
 TOOL_FINISHED = "tool.finished"  # {id, ok, note?}
 POLICY_DECIDED = "policy.decided"  # {tool, kind, target, decision: allow|ask|deny, rule, reason, tool_use_id?}
 QUESTION_ASKED = "question.asked"  # {question_id, kind, text, options, default, deadline, tool?, target?}

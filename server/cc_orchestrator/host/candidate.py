@@ -80,8 +80,8 @@ def advance_branch(git: Git, branch: str, old: str, new: str) -> None:
     here = Git(place, as_orchestrator=True)
     if here.text("rev-parse", "HEAD") != old:
         raise Conflict(f"{branch} moved away from {old[:12]} meanwhile", hint="deliver again")
-    # --ff-only refuses whatever it would have to overwrite.
-    status, _out, err = here.try_run("merge", "--ff-only", "--quiet", new, timeout=300.0)
+    # Refuses whatever it would have to overwrite; files that git ignores are only safe with the second flag.
+    status, _out, err = here.try_run("merge", "--ff-only", "--no-overwrite-ignore", "--quiet", new, timeout=300.0)
     if status:
         raise Conflict(
             f"{place} cannot take the result: {err.strip()[:300]}", hint="look at that checkout, then deliver again"

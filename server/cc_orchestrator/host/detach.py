@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from cc_orchestrator.core.errors import Unavailable
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+#: "" is the folder of the caller, a user's project: a module of its own must not be found in place of the library's.
 _BOOT = (
-    "import os, sys\n"
+    "import sys\n"
+    "sys.path[:] = [sys.argv[1], *filter(None, sys.path)]\n"
+    "import os\n"
     "if hasattr(os, 'fork') and os.fork(): os._exit(0)\n"
     "if hasattr(os, 'setsid'): os.setsid()\n"
-    "sys.path.insert(0, sys.argv[1])\n"
     "import importlib\n"
     "sys.exit(importlib.import_module(sys.argv[2]).main(sys.argv[3:]))\n"
 )

@@ -30,7 +30,10 @@ class ChangedFile(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A result: `head` is the worker's last commit, `commit` the result (the same when nothing was left uncommitted)."""
+    """A result: `head` is the worker's last commit, `commit` the result (the same when nothing was left uncommitted).
+
+    `incomplete` says in git's words which files could not be taken (unreadable, a repository without a commit); else None.
+    """
 
     base: str
     head: str
@@ -40,6 +43,7 @@ class Snapshot(NamedTuple):
     uncommitted: bool
     files: list[ChangedFile]
     ignored: list[str]
+    incomplete: str | None
 
 
 def snapshot(
@@ -48,7 +52,7 @@ def snapshot(
     """Take it. `commit_on_branch` also moves the worktree's branch and index onto it. Raises GitError, Unavailable, OSError."""
     git = Git(worktree, as_orchestrator=True)
     head = git.text("rev-parse", "--verify", "HEAD^{commit}")
-    tree = _write_tree(git, exclude)
+    tree, incomplete = _write_tree(git, exclude)
     uncommitted = tree != git.text("rev-parse", f"{head}^{{tree}}")
     commit = git.text("commit-tree", tree, "-p", head, "-m", message) if uncommitted else head
     git.run("update-ref", "-m", "cc-orchestrator: result", ref, commit)
@@ -56,11 +60,19 @@ def snapshot(
         _move_branch(git, head, commit)
     committed = int(git.text("rev-list", "--count", f"{base}..{head}"))
     return Snapshot(
-        base, head, committed, commit, tree, uncommitted, changed_files(git, base, commit), ignored_files(git)
+        base,
+        head,
+        committed,
+        commit,
+        tree,
+        uncommitted,
+        changed_files(git, base, commit),
+        ignored_files(git),
+        incomplete,
     )
 
 
-def _write_tree(git: Git, exclude: Sequence[str]) -> str:
+def _write_tree(git: Git, exclude: Sequence[str]) -> tuple[str, str | None]:
     index = git.text("rev-parse", "--path-format=absolute", "--git-path", "index")
     # Beside the real one: what a kill leaves there goes with the worktree.
     with ScratchFolder(os.path.dirname(index), "cc-index-") as folder:
@@ -70,8 +82,12 @@ def _write_tree(git: Git, exclude: Sequence[str]) -> str:
         env = {"GIT_INDEX_FILE": private}
         pathspec = [".", *(f":(exclude){path}" for path in exclude)]
         # advice.addEmbeddedRepo: a repository that the worker made inside becomes a gitlink, silently.
-        git.run("-c", "advice.addEmbeddedRepo=false", "add", "-A", "--", *pathspec, timeout=_SECONDS, env=env)
-        return git.text("write-tree", env=env, timeout=_SECONDS)
+        # One file that cannot be taken must not cost all the others.
+        add = ("-c", "advice.addEmbeddedRepo=false", "add", "-A", "--ignore-errors", "--", *pathspec)
+        status, _out, err = git.try_run(*add, timeout=_SECONDS, env=env)
+        if status > 1:
+            raise GitError(add, status, err)
+        return git.text("write-tree", env=env, timeout=_SECONDS), err.strip()[:500] if status else None
 
 
 def _move_branch(git: Git, head: str, commit: str) -> None:

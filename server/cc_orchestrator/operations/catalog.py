@@ -6,6 +6,7 @@ from cc_orchestrator.operations import (
     digests,
     health,
     inspections,
+    judging,
     launches,
     meta,
     overview,
@@ -17,7 +18,7 @@ from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.registry import operations as _registered
 
 #: Modules with operations, kept so that a linter does not take the imports for unused.
-MODULES = (launches, watching, overview, digests, steering, health, inspections, workspaces, meta)
+MODULES = (launches, watching, overview, digests, steering, judging, health, inspections, workspaces, meta)
 TOOLSETS = ("core", "review", "workspace")
 
 

@@ -13,9 +13,11 @@ from cc_orchestrator.adapters.catalog import names as adapter_names
 from cc_orchestrator.core.errors import CcError, InvalidRequest
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import cut
+from cc_orchestrator.host.codex_files import read_codex_files
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.routing.codex_config import codex_route
 from cc_orchestrator.routing.route import choose_route
 from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import Launched, LaunchRequest, launch
@@ -130,6 +132,11 @@ def _yaml(text: str, path: str) -> Any:
         raise InvalidRequest(f"script {path} is no YAML: {error}") from error
 
 
+def cli_route(ctx: Context, adapter: str, cwd: str) -> dict[str, Any]:
+    """What the CLI's own configuration says that its workers need, or must be kept from."""
+    return codex_route(*read_codex_files(ctx.env, cwd)) if adapter == "codex" else {}
+
+
 def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     """Check, record the task, launch."""
     if params.role not in ROLES:
@@ -147,8 +154,8 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
         task=params.task, task_id=task_id, cwd=cwd, adapter=route.adapter, role=params.role, profile=params.profile, model=route.model,
         context=params.context, allow_write=params.allow_write,
         scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params),
-        partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id,
-        channel=ctx.channel,
+        partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id, channel=ctx.channel,
+        route=cli_route(ctx, route.adapter, cwd),
     )  # fmt: skip
     try:
         launched = launch(workspace, request, ctx.env, ctx.clock)

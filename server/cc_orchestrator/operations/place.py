@@ -6,11 +6,13 @@ import os
 
 from cc_orchestrator.core.errors import CcError, NotFound
 from cc_orchestrator.core.ids import check_id
+from cc_orchestrator.delivery.recovery import settle_jobs
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.runs.reading import read_spec
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.runs.sweep import sweep
 from cc_orchestrator.store import atomic, known
+from cc_orchestrator.store.jobdir import JobDir, find_job
 from cc_orchestrator.store.paths import FOLDER, Workspace, find_workspace
 from cc_orchestrator.store.rundir import RunDir
 
@@ -23,13 +25,14 @@ def workspace_of(ctx: Context, cwd: str | None = None) -> Workspace:
 
 
 def settle_lost(ctx: Context, workspace: Workspace) -> None:
-    """Close lost runs. A worker's own calls and an unwritable disk leave that to others."""
+    """Close lost runs and jobs. A worker's own calls and an unwritable disk leave that to others."""
     if ctx.worker_run_id:
         return
-    try:
-        sweep(workspace, ctx.clock)
-    except (OSError, CcError):
-        pass
+    for settle in (sweep, settle_jobs):
+        try:
+            settle(workspace, ctx.clock)
+        except (OSError, CcError):
+            pass
 
 
 def prepare_workspace(ctx: Context, workspace: Workspace) -> None:
@@ -51,6 +54,21 @@ def locate_run(ctx: Context, run_id: str, cwd: str | None = None) -> tuple[Works
             return workspace, RunDir(path)
     raise NotFound(
         f"there is no run {run_id} in any known workspace", hint="cc_status {} lists the runs of this workspace"
+    )
+
+
+def locate_job(ctx: Context, job_id: str, cwd: str | None = None) -> tuple[Workspace, JobDir]:
+    """The workspace and folder of a verification or delivery. InvalidRequest for no id, NotFound when nobody knows it."""
+    kind = "dlv" if job_id.startswith("dlv") else "ver"
+    check_id(job_id, kind, hint="cc_receipts {} lists ids")
+    for workspace in _candidates(ctx, cwd):
+        job = find_job(workspace, job_id)
+        if job is not None:
+            settle_lost(ctx, workspace)
+            return workspace, job
+    what = "delivery" if kind == "dlv" else "verification"
+    raise NotFound(
+        f"there is no {what} {job_id} in any known workspace", hint="cc_receipts {} lists those of this workspace"
     )
 
 

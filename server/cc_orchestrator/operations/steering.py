@@ -12,7 +12,7 @@ from cc_orchestrator.core.errors import Busy, Conflict, NotFound
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.host import bell as bells
 from cc_orchestrator.operations.context import Context
-from cc_orchestrator.operations.launches import started
+from cc_orchestrator.operations.launches import cli_route, started
 from cc_orchestrator.operations.place import locate_run, spec_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.runs.control import append_control
@@ -148,13 +148,15 @@ def _steer(ctx: Context, run: RunDir, text: str) -> dict[str, Any]:
 def _resume(ctx: Context, workspace: Workspace, run: RunDir, state: State, instruction: str) -> dict[str, Any]:
     old = spec_of(run)
     follow = Continuation(
-        parent_run_id=run.run_id, session_id=str(state["session_id"]), baseline=dict(state["session_totals"]),
+        parent_run_id=run.run_id, session_id=str(state["session_id"]),
+        # A run that was ended before its CLI told figures has none: then those before it still count.
+        baseline=dict(state["session_totals"] or old.baseline),
         worktree=old.worktree, branch=old.branch, base=old.base,
     )  # fmt: skip
     request = LaunchRequest(
         task=instruction, task_id=old.task_id, cwd=old.cwd, adapter=old.adapter, role=old.role, profile=old.profile, model=old.model,
         allow_write=old.allow_write, scope=old.scope, limits=old.limits, partial_messages=old.partial_messages, options=old.options,
-        continues=follow, channel=ctx.channel,
+        route=cli_route(ctx, old.adapter, old.cwd), continues=follow, channel=ctx.channel,
     )  # fmt: skip
     launched = launch(workspace, request, ctx.env, ctx.clock)
     answer = started(launched, ctx.clock.now())

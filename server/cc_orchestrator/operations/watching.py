@@ -15,7 +15,7 @@ from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import clean
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.launches import MAX_WAIT
-from cc_orchestrator.operations.place import locate_run
+from cc_orchestrator.operations.place import locate_job, locate_run
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.size import drop_empty, fit, size_of
 from cc_orchestrator.runs.reading import read_run
@@ -23,6 +23,7 @@ from cc_orchestrator.runs.summary import brief_event, liveness, next_call, summa
 from cc_orchestrator.runs.wait import Wake, Watched, WatchedRun, wait_for
 from cc_orchestrator.store.journal import START, Cursor, last_events, parse_cursor, read_page
 from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.verify.job import WatchedJob
 
 #: A status-like answer has at most this many bytes.
 SMALL = 1_536
@@ -121,7 +122,7 @@ def _raw(run: RunDir, cursor: Cursor, max_bytes: int) -> dict[str, Any]:
 class WaitParams(Params):
     """What to wait for."""
 
-    ids: Annotated[list[str], Field(min_length=1, max_length=200, description="run_… and ver_… ids.")]
+    ids: Annotated[list[str], Field(min_length=1, max_length=200, description="run_…, ver_… and dlv_… ids.")]
     until: Literal["any", "all"] = "any"
     wake: Annotated[list[Wake], Field(description="finished always wakes.")] = ["finished", "question", "attention"]
     timeout_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT)] = 45.0
@@ -133,10 +134,10 @@ def _wait(ctx: Context, params: WaitParams) -> dict[str, Any]:
     result = wait_for(
         watched, params.until, params.timeout_seconds, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress
     )
-    # A lost run is closed and its tree killed before the answer.
+    # What is lost is closed, and what is left of its tree killed, before the answer.
     for item, look in result.woke:
-        if look.status == "lost" and isinstance(item, WatchedRun):
-            locate_run(ctx, item.id)
+        if look.status == "lost":
+            (locate_run if isinstance(item, WatchedRun) else locate_job)(ctx, item.id)
     now = ctx.clock.now()
     detailed = len(result.woke) == 1
     woke = [
@@ -163,13 +164,18 @@ def _watched(ctx: Context, name: str, wake: frozenset[str]) -> Watched:
     if is_id(name, "run"):
         _workspace, run = locate_run(ctx, name)
         return WatchedRun(run, wake)
-    raise InvalidRequest(f"{name[:60]!a} is no run_… id", hint="cc_status lists ids")
+    if is_id(name, "ver") or is_id(name, "dlv"):
+        _workspace, job = locate_job(ctx, name)
+        return WatchedJob(job)
+    raise InvalidRequest(f"{name[:60]!a} is no run_…, ver_… or dlv_… id", hint="cc_status lists ids")
 
 
 def _after_wait(woke: list[tuple[Watched, Any]], pending: list[dict[str, Any]]) -> str:
     for item, _look in woke:
         if isinstance(item, WatchedRun):
             return next_call(item.reading.state)
+        if is_id(item.id, "dlv"):
+            return f'cc_read {{"name":"cc_receipts","arguments":{{"delivery_id":"{item.id}"}}}}'
         return f'cc_read {{"name":"cc_verification","arguments":{{"verify_id":"{item.id}"}}}}'
     return f"cc_wait {json.dumps({'ids': [row['id'] for row in pending[:20]]}, separators=(',', ':'))}"
 
@@ -182,6 +188,6 @@ POLL = register(Operation(
 ))  # fmt: skip
 WAIT = register(Operation(
     name="cc_wait", words=("wait",), toolset="core", effect="read", default_on=True, hot=True,
-    summary="Sleep until any or all of some runs or verifications finish, ask or need attention. Use it instead of polling.",
+    summary="Sleep until any or all of some runs, verifications or deliveries finish, ask or need attention. Use it instead of polling.",
     params=WaitParams, handler=_wait, positional="ids", idempotent=True, search_hint="wait sleep until finished question",
 ))  # fmt: skip

@@ -10,6 +10,7 @@ from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.events import Fact
+from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.runs.fold import claimed, part
 from cc_orchestrator.runs.outcome import Outcome, Stop, decide_outcome
@@ -22,6 +23,7 @@ from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
 
 State = dict[str, Any]
+FINAL_BYTES = 80_000
 
 
 def close_run(
@@ -57,10 +59,10 @@ def _final(
     run: RunDir, spec: RunSpec, state: State, outcome: Outcome, ending: Ending, snapshot: dict[str, Any] | None,
     exited: dict[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
-    claimed: dict[str, Any] = {"text": cut(ending.text, min(spec.limits.final_max_chars * 4, 80_000))}
+    said: dict[str, Any] = {"text": cut_final(ending.text, spec.limits.final_max_chars)}
     outbox = list_outbox(run.outbox)
     if outbox:
-        claimed["outbox"] = outbox
+        said["outbox"] = outbox
     observed: dict[str, Any] = {
         "results": state["results"],
         "tool_calls": state["tool_count"],
@@ -74,8 +76,13 @@ def _final(
         "status": outcome.status, "reason": outcome.reason, "detail": cut(outcome.detail, 500) or None,
         "exit": (exited or {}).get("exit"), "signal": (exited or {}).get("signal"),
         "usage": state["usage"], "declared_model": state["model"], "actual_model": state["actual_model"],
-        "completion": {"claimed": claimed, "observed": observed},
+        "completion": {"claimed": said, "observed": observed},
     }  # fmt: skip
+
+
+def cut_final(text: str, most: int) -> str:
+    """The worker's final text, at most `most` characters (and 80 kB), marked when something was cut off."""
+    return cut(text if len(text) <= most else text[: most - 1] + "…", FINAL_BYTES)
 
 
 def list_outbox(path: str) -> list[dict[str, Any]]:
@@ -117,6 +124,18 @@ def index_row(spec: RunSpec, state: State) -> dict[str, Any]:
         "input_tokens": usage.get("input_tokens"), "output_tokens": usage.get("output_tokens"),
         "cost_usd": usage.get("cost_usd"), "parent_run_id": spec.parent_run_id,
     }  # fmt: skip
+
+
+def bare_row(run: RunDir, state: State) -> dict[str, Any]:
+    """The index's view of a run whose spec cannot be read: what the journal alone says."""
+    usage = state["usage"]
+    row = {name: state.get(name) for name in index.COLUMNS}
+    row.update(
+        run_id=run.run_id, allow_write=int(bool(state["allow_write"])), input_tokens=usage.get("input_tokens"),
+        output_tokens=usage.get("output_tokens"), cost_usd=usage.get("cost_usd"), created_at=state["created_at"] or 0.0,
+        finished_at=state["finished_at"] or (0.0 if state["status"] in ENDS else None),
+    )  # fmt: skip
+    return row
 
 
 def receipt(spec: RunSpec, state: State, clock: Clock) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import select
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -35,9 +36,9 @@ from cc_orchestrator.runs.recorder import write_ballast
 from cc_orchestrator.runs.requests import claim_request
 from cc_orchestrator.runs.spec import Limits, RunSpec, Scope
 from cc_orchestrator.runs.tree import head_commit
-from cc_orchestrator.store import atomic, index
+from cc_orchestrator.store import atomic, index, lock
 from cc_orchestrator.store.journal import Journal
-from cc_orchestrator.store.paths import FOLDER, Workspace, existing_folder
+from cc_orchestrator.store.paths import FOLDER, Workspace, checkout_of, existing_folder
 from cc_orchestrator.store.rundir import RunDir, hidden_folder, mark_open, mark_settled, reveal
 
 #: How long an answer waits for `run.started`. A checkout that takes longer is made while the caller goes on.
@@ -75,6 +76,7 @@ class LaunchRequest:
     limits: Limits = field(default_factory=Limits)
     partial_messages: bool = False
     options: dict[str, Any] = field(default_factory=dict[str, Any])
+    route: dict[str, Any] = field(default_factory=dict[str, Any])  # names only, never a secret
     client_request_id: str | None = None
     continues: Continuation | None = None
     actor: str = "controller"
@@ -109,8 +111,8 @@ def launch(workspace: Workspace, request: LaunchRequest, env: Mapping[str, str],
 
 
 def _digest(request: LaunchRequest) -> str:
-    """What makes two requests the same: everything but the task id, which is made on the spot."""
-    plain = asdict(replace(request, task_id="", channel="", actor=""))
+    """What makes two requests the same: everything but the task id, which is made on the spot, and what we looked up."""
+    plain = asdict(replace(request, task_id="", channel="", actor="", route={}))
     return hashlib.sha256(repr(sorted(plain.items())).encode()).hexdigest()
 
 
@@ -140,7 +142,7 @@ def _spec(
         cwd=cwd, adapter=adapter.name, executable=executable, role=request.role, allow_write=request.allow_write,
         prompt_sha256=hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest(), prompt_bytes=len(prompt.encode("utf-8", "replace")),
         task=cut(masked_text(request.task), 2_000), profile=request.profile, model=request.model,
-        partial_messages=request.partial_messages, options=request.options, client_request_id=request.client_request_id,
+        partial_messages=request.partial_messages, options=request.options, route=request.route, client_request_id=request.client_request_id,
         actor=request.actor, channel=request.channel, limits=request.limits, scope=request.scope, **place,
     )  # fmt: skip
     probe = WorkerRequest(
@@ -148,6 +150,7 @@ def _spec(
         outbox=os.path.join(folder, "outbox"), model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
         max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
         final_only=spec.limits.final_only, partial_messages=spec.partial_messages, options=spec.options,
+        route=spec.route,
     )  # fmt: skip
     problems = adapter.check(probe)
     if problems:
@@ -159,29 +162,30 @@ def _spec(
 
 def _place(workspace: Workspace, request: LaunchRequest, cwd: str) -> dict[str, Any]:
     """Worktree, branch and base of a write run; what a follow-up takes over."""
-    out: dict[str, Any] = {}
+    # Where the caller stands; with a workspace set from outside that may be no checkout at all.
+    checkout = checkout_of(cwd) or workspace.repository
+    out: dict[str, Any] = {"checkout": checkout if workspace.repository is not None else None}
     follow = request.continues
     if follow is not None:
-        out = {
-            "parent_run_id": follow.parent_run_id, "resume_session": follow.session_id, "fork": follow.fork,
-            "baseline": follow.baseline,
-        }  # fmt: skip
+        out.update(
+            parent_run_id=follow.parent_run_id, resume_session=follow.session_id, fork=follow.fork, baseline=follow.baseline
+        )  # fmt: skip
     if not request.allow_write:
         return out
-    if workspace.repository is None:
+    if workspace.repository is None or checkout is None:
         raise InvalidRequest(
             f"{workspace.root} is not a git repository: a run that writes needs one, because its result is a commit",
             hint="git init and commit, or start it read-only (allow_write=false)",
         )
-    base = follow.base if follow is not None and follow.base else head_commit(workspace.repository)
+    base = follow.base if follow is not None and follow.base else head_commit(checkout)
     if base is None:
         raise InvalidRequest(
-            f"{workspace.repository} has no commit yet: a worktree needs one to start from", hint="make a first commit"
+            f"{checkout} has no commit yet: a worktree needs one to start from", hint="make a first commit"
         )
     out["base"] = base
     out["worktree"] = (follow.worktree if follow is not None else None) or workspace.worktree(request.task_id)
     out["branch"] = (follow.branch if follow is not None else None) or f"cc/{request.task_id}"
-    subfolder = os.path.relpath(cwd, workspace.repository)
+    subfolder = os.path.relpath(cwd, checkout)
     inside = subfolder != "." and not subfolder.startswith("..") and not subfolder.startswith(FOLDER)
     out["subfolder"] = subfolder if inside else ""
     return out
@@ -278,6 +282,7 @@ def _start(workspace: Workspace, made: _Made, spec: RunSpec, prompt: str, env: M
     except OSError:
         pass
     bell_fd = made.bell.fileno() if made.bell is not None else -1
+    failure: OSError | CcError | None = None
     try:
         with tempfile.TemporaryFile() as file:
             file.write(prompt.encode("utf-8", "replace"))
@@ -288,17 +293,23 @@ def _start(workspace: Workspace, made: _Made, spec: RunSpec, prompt: str, env: M
                 stdin_fd=file.fileno(), pass_fds=[fd for fd in (made.lock_fd, bell_fd) if fd >= 0], stderr_path=run.log,
             )  # fmt: skip
     except (OSError, CcError) as error:
-        _record_failure(run, clock, error)
-        raise Unavailable(f"the supervisor of {spec.run_id} could not be started: {error}", hint="cc_doctor") from error
+        failure = error
     finally:
         if made.lock_fd >= 0:
             os.close(made.lock_fd)
         if made.bell is not None:
             made.bell.release()
+    if failure is not None and _record_failure(run, clock, failure):
+        raise Unavailable(
+            f"the supervisor of {spec.run_id} could not be started: {failure}", hint="cc_doctor"
+        ) from failure
 
 
-def _record_failure(run: RunDir, clock: Clock, error: Exception) -> None:
-    """Launch still holds the lock here, so it may write the end."""
+def _record_failure(run: RunDir, clock: Clock, error: Exception) -> bool:
+    """Write the end, if nobody owns the run: a supervisor may live although its start looked like a failure."""
+    held = lock.take(run.lock)
+    if held is None:
+        return False
     journal = Journal(run.journal, run.run_id, clock)
     try:
         journal.append(
@@ -307,6 +318,8 @@ def _record_failure(run: RunDir, clock: Clock, error: Exception) -> None:
         journal.sync()
     finally:
         journal.close()
+        os.close(held)
+    return True
 
 
 def _first_sign(run: RunDir, clock: Clock, limit: float) -> State:
@@ -323,7 +336,7 @@ def _first_sign(run: RunDir, clock: Clock, limit: float) -> State:
                 select.select((), (), (), min(left, 0.02))
             else:
                 ready, _, _ = select.select((ears,), (), (), left)
-                if ready and not ears.recv(4096):
+                if ready and not _hear(ears):
                     reading = read_run(run, reading)
                     break
             reading = read_run(run, reading)
@@ -331,6 +344,14 @@ def _first_sign(run: RunDir, clock: Clock, limit: float) -> State:
     finally:
         if ears is not None:
             ears.close()
+
+
+def _hear(ears: socket.socket) -> bool:
+    """Take the rings; False at the end of the bell. A supervisor that is killed resets what it had not taken yet."""
+    try:
+        return bool(ears.recv(4096))
+    except OSError:
+        return False
 
 
 def _listen(run: RunDir) -> Any:

@@ -9,7 +9,7 @@ import json
 import os
 from typing import Any, NamedTuple
 
-from cc_orchestrator.core.errors import Corrupt
+from cc_orchestrator.core.errors import Corrupt, InvalidRequest
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.runs.fold import VERSION, State, fold, new_state
 from cc_orchestrator.runs.spec import RunSpec, from_json
@@ -29,7 +29,11 @@ class Reading(NamedTuple):
 
 def read_run(run: RunDir, known: Reading | None = None) -> Reading:
     """The run's state. `known` (an earlier reading) makes it cheaper. Raises OSError only for an unreadable folder."""
-    reading = _read_on(run, known or _saved(run))
+    try:
+        reading = _read_on(run, known or _saved(run))
+    except InvalidRequest:
+        # The cursor stands on no event: the cache is of another journal. The journal is the truth.
+        reading = _read_on(run, Reading(new_state(), START))
     if reading.state["status"] in LIVE and not run.is_owned():
         # The owner may have finished between the two looks.
         reading = _read_on(run, reading)

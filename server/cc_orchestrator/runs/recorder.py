@@ -67,7 +67,9 @@ class Recorder:
     def record(self, facts: list[Fact]) -> None:
         """Append facts. A full disk sets `disk_full` and drops them: the caller then ends the run."""
         if self._final_only:
-            facts = [fact for fact in facts if fact.type not in _CHATTER]
+            kept = [fact for fact in facts if fact.type not in _CHATTER]
+            self.dropped += len(facts) - len(kept)
+            facts = kept
         if self.truncating:
             kept = [fact for fact in facts if fact.type in _ESSENTIAL]
             self.dropped += len(facts) - len(kept)

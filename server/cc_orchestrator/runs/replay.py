@@ -36,6 +36,11 @@ def replay_run(run: RunDir) -> Replayed:
     except FileNotFoundError as error:
         raise Unavailable(f"{run.run_id} has no stdout.raw", hint="cc_poll shows its events") from error
     exited = part(recorded, "exit")
+    if exited.get("dropped_bytes") or exited.get("dropped_events"):
+        raise Unavailable(
+            f"{run.run_id} did not keep all of its output (final_only or a byte budget)",
+            hint="cc_poll shows its events",
+        )
     state, facts, ending = replay_bytes(
         find_adapter(spec.adapter), _request(spec, run), data, exited.get("exit"), exited.get("signal")
     )
@@ -64,5 +69,5 @@ def _request(spec: RunSpec, run: RunDir) -> WorkerRequest:
         run_id=spec.run_id, prompt="", cwd=spec.cwd, allow_write=spec.allow_write, executable=spec.executable, env={},
         run_dir=run.path, outbox=run.outbox, model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
         max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
-        partial_messages=spec.partial_messages, options=spec.options,
+        partial_messages=spec.partial_messages, options=spec.options, route=spec.route,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import re
 from typing import Any, NamedTuple
 
 from cc_orchestrator.core.states import LIVE
+from cc_orchestrator.core.text import line
 from cc_orchestrator.runs.fold import part
 
 State = dict[str, Any]
@@ -62,6 +63,11 @@ def _ended(state: State) -> list[Flag]:
         )
     if part(state, "checkout").get("changed"):
         found.append(Flag("checkout_changed", "high", True, "the user's checkout changed during the run"))
+    incomplete = part(state, "snapshot").get("incomplete")
+    if incomplete:
+        found.append(
+            Flag("result_incomplete", "high", True, f"not all files could be taken: {line(str(incomplete), 200)}")
+        )
     return found
 
 

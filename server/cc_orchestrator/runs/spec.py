@@ -62,7 +62,8 @@ class RunSpec(NamedTuple):
     base: str | None = None  # commit that the worktree starts from
     branch: str | None = None
     worktree: str | None = None
-    subfolder: str = ""  # cwd relative to the repository's root
+    subfolder: str = ""  # cwd relative to the root of its checkout
+    checkout: str | None = None  # the checkout where the caller stands: the main one or a linked worktree
     resume_session: str | None = None
     fork: bool = False
     parent_run_id: str | None = None

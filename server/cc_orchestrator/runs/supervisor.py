@@ -88,7 +88,7 @@ def _own(run: RunDir, spec: RunSpec, prompt: str, recorder: Recorder, bell: Bell
     try:
         worker = Worker.start(adapter, request, spec)
     except SpawnError as error:
-        reason = "cli_not_found" if "not found" in str(error) or "missing" in str(error) else "spawn_failed"
+        reason = "cli_not_found" if error.missing else "spawn_failed"
         stop = Stop(reason, "supervisor", line(str(error), 300))
         return closing.close_run(run, spec, recorder, clock, stop=stop, place=place)
     try:

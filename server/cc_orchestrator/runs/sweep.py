@@ -19,7 +19,7 @@ from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.tree import end_helpers, kill_remains
 from cc_orchestrator.runs.artifacts import write_all
-from cc_orchestrator.runs.closing import index_row, settle
+from cc_orchestrator.runs.closing import bare_row, index_row, settle
 from cc_orchestrator.runs.fold import State, fold
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.recorder import release_ballast, write_fold
@@ -105,7 +105,11 @@ def _close(workspace: Workspace, run: RunDir, clock: Clock) -> bool:
     finally:
         journal.close()
     write_all(run, state, clock)
-    if spec is None or settle(spec, state, clock, again=True):
+    if spec is None:
+        # Without a spec there is no receipt, but the index must not call the run live for ever.
+        index.put(workspace.index, [bare_row(run, state)])
+        mark_settled(workspace.runs, run.run_id)
+    elif settle(spec, state, clock, again=True):
         mark_settled(workspace.runs, run.run_id)
     return lost
 
@@ -148,7 +152,7 @@ def _result(spec: RunSpec | None) -> list[Fact]:
 def rebuild_index(workspace: Workspace) -> list[str]:
     """Make the index and the list of open runs anew from the run folders; the ids of runs that have not ended.
 
-    Folders without a readable spec are skipped.
+    A run without a readable spec is known by its journal alone.
     """
     rows: list[dict[str, Any]] = []
     owned: list[dict[str, Any]] = []
@@ -159,14 +163,14 @@ def rebuild_index(workspace: Workspace) -> list[str]:
         is_owned = run.is_owned()
         try:
             state = read_run(run).state
-            row = index_row(read_spec(run.spec), state)
+            row = _row(run, state)
             told = _told(run, state)
             if not told:
                 live.append(name)
                 row["finished_at"] = None
             if not told or name not in done:
                 mark_open(workspace.runs, name)
-        except (Corrupt, OSError):
+        except OSError:
             continue
         (owned if is_owned else rows).append(row)
     try:
@@ -176,6 +180,13 @@ def rebuild_index(workspace: Workspace) -> list[str]:
     except OSError:
         pass
     return live
+
+
+def _row(run: RunDir, state: State) -> dict[str, Any]:
+    try:
+        return index_row(read_spec(run.spec), state)
+    except Corrupt:
+        return bare_row(run, state)
 
 
 def _run_names(workspace: Workspace) -> list[str]:

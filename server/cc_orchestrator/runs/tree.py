@@ -46,7 +46,7 @@ def prepare_place(spec: RunSpec) -> Place:
     try:
         if spec.repository is None:
             return Place(spec.cwd, None)
-        before = fence(spec.repository)
+        before = fence(spec.checkout or spec.repository)
         if not spec.allow_write:
             return Place(spec.cwd, before)
         assert spec.worktree is not None
@@ -112,7 +112,7 @@ def _as_data(spec: RunSpec, taken: Snapshot) -> dict[str, Any]:
         "ref": result_ref(spec.run_id), "commit": taken.commit, "tree": taken.tree, "base": taken.base, "head": taken.head,
         "committed": taken.committed, "uncommitted": taken.uncommitted, "file_count": len(taken.files), "files": files,
         "added": sum(entry.added or 0 for entry in taken.files), "deleted": sum(entry.deleted or 0 for entry in taken.files),
-        "ignored": list(taken.ignored[:MAX_FILES]), "branch": spec.branch,
+        "incomplete": taken.incomplete, "ignored": list(taken.ignored[:MAX_FILES]), "branch": spec.branch,
     }  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def compare_fence(spec: RunSpec, before: str | None) -> dict[str, Any] | None:
     if spec.repository is None or before is None:
         return None
     try:
-        after = fence(spec.repository)
+        after = fence(spec.checkout or spec.repository)
     except (GitError, CcError, OSError):
         return None
     return {"changed": after != before}

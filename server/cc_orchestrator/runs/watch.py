@@ -62,6 +62,8 @@ class Watch:
         self._said: set[tuple[str, str]] = set()
         self._begun = self._active = clock.mono()
         self._output_bytes = 0
+        if spec.limits.final_only:
+            worker.out.keep = worker.err.keep = False
         self._closed_input = False
         self._lingered = False
         self.exited: dict[str, Any] | None = None
@@ -321,11 +323,24 @@ class Watch:
             reply = self._questions.answer(question_id, "deny", by="end of run")
             if reply is not None:
                 self._recorder.record(reply.facts)
-        self.exited = {"exit": exit_status.code, "signal": exit_status.signal, "leftovers": leftovers}
+        self.exited = {
+            "exit": exit_status.code,
+            "signal": exit_status.signal,
+            "leftovers": leftovers,
+            **self._dropped(),
+        }
         if self._lingered:
             exit_status = Exit(0, None)
         self.ending = worker.session.ending(exit_status.code, exit_status.signal)
         self._selector.close()
+
+    def _dropped(self) -> dict[str, int]:
+        """What a budget or `final_only` kept out of the files, where anything was."""
+        counts = {
+            "dropped_bytes": self._worker.out.dropped_bytes + self._worker.err.dropped_bytes,
+            "dropped_events": self._recorder.dropped,
+        }
+        return {name: count for name, count in counts.items() if count}
 
     def _final_stop(self) -> Stop | None:
         """A ladder that never took a step, or only shooed a lingerer away, leaves the end to what the worker said."""

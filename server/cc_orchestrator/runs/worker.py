@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from cc_orchestrator.adapters.base import Adapter, Session, WorkerRequest
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
@@ -28,13 +29,21 @@ def request_for(spec: RunSpec, run: RunDir, place: Place, prompt: str, parent: M
     """What the adapter gets: the spec, the place, and an environment by allow-list."""
     adapter = find_adapter(spec.adapter)
     extra = {"CC_RUN_ID": spec.run_id, "CC_RUN_OUTBOX": run.outbox}
-    env = worker_env(parent, adapter.env_allow, extra)
+    env = worker_env(parent, (*adapter.env_allow, *_names(spec, "env_names"), *_names(spec, "secret_names")), extra)
     return WorkerRequest(
         run_id=spec.run_id, prompt=prompt, cwd=place.cwd, allow_write=spec.allow_write, executable=spec.executable, env=env,
         run_dir=run.path, outbox=run.outbox, model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
         max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
         final_only=spec.limits.final_only, partial_messages=spec.partial_messages, options=spec.options,
+        route=spec.route,
     )  # fmt: skip
+
+
+def _names(spec: RunSpec, key: str) -> tuple[str, ...]:
+    """Variables that the CLI's own configuration asks for (no patterns)."""
+    found = spec.route.get(key)
+    names = cast("list[Any]", found) if isinstance(found, list) else []
+    return tuple(name for name in names if isinstance(name, str) and "*" not in name)
 
 
 class Worker(NamedTuple):
@@ -47,6 +56,7 @@ class Worker(NamedTuple):
     feed: Feed
     out: Pump
     err: Pump
+    scratch: str | None
 
     @classmethod
     def start(cls, adapter: Adapter, request: WorkerRequest, spec: RunSpec) -> Worker:
@@ -54,10 +64,11 @@ class Worker(NamedTuple):
         invocation = adapter.invocation(request)
         for path, text in invocation.files:
             atomic.write_text(path, text)
+        if invocation.scratch is not None:
+            os.makedirs(invocation.scratch, mode=0o700, exist_ok=True)
+        secret = {*adapter.secret_env, *_names(spec, "secret_names")}
         known = [
-            value.encode()
-            for name, value in invocation.env.items()
-            if name in adapter.secret_env and len(value) >= _MIN_SECRET
+            value.encode() for name, value in invocation.env.items() if name in secret and len(value) >= _MIN_SECRET
         ]
         run = RunDir(request.run_dir)
         run.make_raw()
@@ -68,7 +79,7 @@ class Worker(NamedTuple):
             return cls(
                 adapter, adapter.session(request), child, tree, Feed(child.stdin),
                 Pump("stdout", child.stdout, run.raw("stdout"), Masker(known)),
-                Pump("stderr", child.stderr, run.raw("stderr"), Masker(known)),
+                Pump("stderr", child.stderr, run.raw("stderr"), Masker(known)), invocation.scratch,
             )  # fmt: skip
         except (SpawnError, OSError):
             # Nobody else would know of a worker that started here.
@@ -89,10 +100,12 @@ class Worker(NamedTuple):
         return self.tree.kill(KILL_SECONDS)
 
     def close(self) -> None:
-        """Close pipes and the tree's own handles."""
+        """Close pipes and the tree's own handles; remove the scratch folder."""
         self.feed.close()
         self.out.close()
         self.err.close()
         if self.child.exit_fd is not None:
             os.close(self.child.exit_fd)
         self.tree.close()
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)

@@ -129,7 +129,8 @@ class Journal:
         Raises OSError when not all could be written; those that were written whole stay, because a reader may have seen
         them, and `seq` counts them.
         """
-        now = self._clock.now()
+        # Rounded as it is written, so that a live fold and one of the file agree.
+        now = round(self._clock.now(), 4)
         events: list[dict[str, Any]] = []
         parts: list[bytes] = []
         seq = self.seq

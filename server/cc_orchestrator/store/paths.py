@@ -66,6 +66,10 @@ class Workspace:
         """The folder of a run's verifications."""
         return os.path.join(self.at("verify"), check_id(run_id, "run"))
 
+    def delivery(self, delivery_id: str) -> str:
+        """The folder of one delivery."""
+        return self.at("deliveries", check_id(delivery_id, "dlv"))
+
     def worktree(self, task_id: str) -> str:
         """The worktree of a task that writes."""
         return self.at("worktrees", check_id(task_id, "task"))
@@ -120,6 +124,17 @@ def find_workspace(cwd: str, env: Mapping[str, str]) -> Workspace:
         if parent == here:
             return Workspace(path, None)
         here = parent
+
+
+def checkout_of(cwd: str) -> str | None:
+    """The root of the checkout that a resolved `cwd` lies in: a linked worktree counts as itself. None without git."""
+    here = cwd
+    while not os.path.exists(os.path.join(here, ".git")):
+        parent = os.path.dirname(here)
+        if parent == here:
+            return None
+        here = parent
+    return here
 
 
 def _main_checkout(here: str, dot_git: str) -> str:

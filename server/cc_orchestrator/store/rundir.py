@@ -128,12 +128,18 @@ def remove_unborn(runs: str, before: Callable[[RunDir], None]) -> int:
     with lock.Exclusive(os.path.join(runs, ".unborn.lock")):
         for name in names:
             run = RunDir(os.path.join(runs, name))
-            held = lock.take(run.lock) if os.path.isdir(run.path) else None
-            if held is not None:
+            try:
+                held = lock.take(run.lock)
+            except OSError:
+                # Shown or taken back meanwhile.
+                continue
+            # A launch that showed its folder between the two looks has renamed it: then this lock is no longer its.
+            if held is not None and os.path.isdir(run.path):
                 before(run)
                 shutil.rmtree(run.path, ignore_errors=True)
-                os.close(held)
                 removed += 1
+            if held is not None:
+                os.close(held)
     return removed
 
 

@@ -1,0 +1,147 @@
+"""Codex by `codex exec --json`: one prompt by stdin, one turn, events as JSON lines, then the exit.
+
+Its own sandbox is what holds the worker: nothing is asked and nobody can steer it. So the sandbox is spelt out in full and no
+setting of the user's or of the project can widen it: network off, /tmp closed, a scratch folder of the run's own as TMPDIR,
+execpolicy rules (which may lift commands out of the sandbox) ignored. Measured with 0.169.0:
+
+- a resume id that is no UUID is taken for a thread's name and silently starts a new conversation, so it is refused here;
+- `mcp_servers.X.enabled=false` for an X that no configuration has is an error ("invalid transport"), so ours is switched off as
+  a whole entry, which is right whether it is there or not;
+- MCP servers get HOME, LANG, PATH, TERM and TMPDIR only: our marker is put into every server that the user's configuration
+  names, so that a door which hides behind a wrapper still knows whose child it is;
+- commands see variables such as the provider's key unless `ignore_default_excludes` is false;
+- `sandbox`, `-C` and `--add-dir` stand before `resume` and `fork`, which do not take them themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any, cast
+
+from cc_orchestrator.adapters.base import Capabilities, Invocation, WorkerRequest
+from cc_orchestrator.adapters.codex_stream import CodexSession
+from cc_orchestrator.core.text import line
+
+#: The name under which the installer registers our server with Codex.
+OWN_SERVER = "cc-orchestrator"
+_OPTIONS = frozenset({"hooks", "plugins", "web_search"})
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+
+
+class CodexAdapter:
+    """Codex CLI."""
+
+    name = "codex"
+    capabilities = Capabilities(
+        steer=False, interrupt=False, questions=False, gates_every_call=False, resume=True, fork=True, commits=False,
+        turns="never", tokens="end", cost="never",
+    )  # fmt: skip
+    executables: tuple[str, ...] = ("codex",)
+    executable_env = "CODEX_BIN"
+    env_allow: tuple[str, ...] = (
+        "CODEX_HOME", "CODEX_SQLITE_HOME", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_CA_CERTIFICATE", "OPENAI_API_KEY",
+        "OPENAI_BASE_URL", "OPENAI_ORGANIZATION", "OPENAI_PROJECT", "OPENAI_FEDERATION_RULE_ID", "OPENAI_IDENTITY_TOKEN_FILE",
+    )  # fmt: skip
+    secret_env: tuple[str, ...] = ("CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "OPENAI_API_KEY")
+
+    def check(self, request: WorkerRequest) -> list[str]:
+        """What Codex would misunderstand."""
+        problems: list[str] = []
+        if request.resume is not None and not _UUID.fullmatch(request.resume):
+            problems.append(f"{line(request.resume, 60)!a} is no id of a Codex conversation (a UUID is expected)")
+        if request.fork and request.resume is None:
+            problems.append("a fork needs the id of the conversation to fork")
+        if request.model is not None and request.model.startswith("-"):
+            problems.append(f"{line(request.model, 60)!a} is no model name")
+        unknown = sorted(set(request.options) - _OPTIONS)
+        if unknown:
+            problems.append(f"it has no options {line(', '.join(unknown), 100)}; known: {', '.join(sorted(_OPTIONS))}")
+        return problems
+
+    def declare(self, request: WorkerRequest) -> list[str]:
+        """Limits that Codex gives no figures for, and that no tool call passes our policy."""
+        declared = ["codex asks nobody before it acts: its own sandbox is what holds it"]
+        if request.max_turns is not None:
+            declared.append("codex does not tell model turns: max_turns is not kept")
+        if request.max_cost_usd is not None:
+            declared.append("codex does not tell its cost: max_cost_usd is not kept")
+        if request.max_tokens is not None:
+            declared.append("codex tells tokens at the end only: max_tokens cannot stop it before")
+        return declared
+
+    def invocation(self, request: WorkerRequest) -> Invocation:
+        """`codex exec`, with the prompt to come by stdin."""
+        argv = [request.executable or "codex", "exec", "--json", "--color", "never"]
+        env, scratch = dict(request.env), None
+        if request.allow_write:
+            scratch = os.path.join(request.run_dir, "scratch")
+            env["TMPDIR"] = scratch
+            argv += ["--sandbox", "workspace-write", "--add-dir", request.outbox, "--add-dir", scratch]
+        else:
+            # Outside git Codex refuses to start; a run that cannot write needs no git to be undone by.
+            argv += ["--sandbox", "read-only", "--skip-git-repo-check"]
+        argv += ["-C", request.cwd, "--ignore-rules"]
+        if request.model:
+            argv += ["-m", request.model]
+        for setting in _settings(request):
+            argv += ["-c", setting]
+        if request.resume:
+            argv += ["fork" if request.fork else "resume", request.resume]
+        return Invocation((*argv, "-"), env, "pipe", scratch=scratch)
+
+    def session(self, request: WorkerRequest) -> CodexSession:
+        """A fresh session."""
+        return CodexSession(request)
+
+
+def _settings(request: WorkerRequest) -> list[str]:
+    """Settings that go over the user's and the project's, as `key=TOML`."""
+    settings = [
+        'approval_policy="never"',
+        "shell_environment_policy.ignore_default_excludes=false",
+        f"shell_environment_policy.set.CC_RUN_ID={_string(request.run_id)}",
+        "notify=[]",
+        f"mcp_servers={_servers(request)}",
+    ]
+    settings += [f"features.{name}=false" for name in ("hooks", "plugins") if request.options.get(name) is not True]
+    if request.options.get("web_search") is not True:
+        settings.append('web_search="disabled"')
+    if request.allow_write:
+        settings += [
+            "sandbox_workspace_write.network_access=false",
+            "sandbox_workspace_write.writable_roots=[]",
+            "sandbox_workspace_write.exclude_slash_tmp=true",
+            "sandbox_workspace_write.exclude_tmpdir_env_var=true",
+        ]
+    return settings
+
+
+def _servers(request: WorkerRequest) -> str:
+    """Ours off, whatever it is called; our marker in the others. Entries are merged into those of the configuration."""
+    own = {OWN_SERVER: "command", **_texts(request.route.get("own_servers"))}
+    entries = [
+        f"{_string(name)}={{{'url' if kind == 'url' else 'command'}={_string(_NOWHERE.get(kind, OWN_SERVER))},enabled=false}}"
+        for name, kind in own.items()
+    ]
+    found = request.route.get("servers")
+    others = [name for name in cast("list[Any]", found) if isinstance(name, str)] if isinstance(found, list) else []
+    entries += [
+        f"{_string(name)}={{env={{CC_RUN_ID={_string(request.run_id)}}}}}" for name in others if name not in own
+    ]
+    return "{" + ",".join(entries) + "}"
+
+
+_NOWHERE = {"url": "http://127.0.0.1:9/"}
+
+
+def _texts(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {str(key): str(kind) for key, kind in cast("dict[Any, Any]", value).items()}
+
+
+def _string(text: str) -> str:
+    """A TOML basic string. JSON's is one too, but for DEL and for surrogate pairs, which raw UTF-8 avoids."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

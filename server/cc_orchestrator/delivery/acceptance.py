@@ -1,0 +1,121 @@
+"""The decision over a run's result, as a receipt. The latest counts, and only for the result that it was made about.
+
+Accepting needs the run's latest verification to say APPROVE about what the run's ref names now. Rejecting is always possible.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal, NamedTuple
+
+from cc_orchestrator.core.clock import Clock
+from cc_orchestrator.core.errors import Busy, CcError, VerifyFailed
+from cc_orchestrator.core.redact import mask
+from cc_orchestrator.core.text import cut
+from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.store import ledger, lock
+from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.verify.check import from_json
+from cc_orchestrator.verify.evidence import read_ended_run
+from cc_orchestrator.verify.job import read_job
+from cc_orchestrator.verify.record import current_result, read_result, speaks_of_now, verifications
+
+Decision = Literal["accept", "reject"]
+Result = dict[str, Any]
+
+
+class Decided(NamedTuple):
+    """The receipt, and whether it was there before."""
+
+    receipt: dict[str, Any]
+    repeated: bool
+
+
+def decide(
+    workspace: Workspace, run_id: str, decision: Decision, reason: str, *, channel: str, clock: Clock
+) -> Decided:  # fmt: skip
+    """Record a decision. Raises Conflict (the run is live), VerifyFailed, Busy (a verification is under way), Corrupt."""
+    spec, state = read_ended_run(workspace, run_id)
+    folder = workspace.verification(run_id)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    with lock.Exclusive(os.path.join(folder, "decision.lock")):
+        observed: dict[str, Any] = {"decision": decision}
+        if decision == "accept":
+            result = approved_result(workspace, spec, state)
+            observed.update({key: result[key] for key in ("verify_id", "verdict", "commit", "tree", "rules")})
+        else:
+            observed["commit"], observed["tree"] = _result_or_nothing(spec, state)
+        observed = {key: value for key, value in observed.items() if value is not None}
+        last = last_decision(workspace, run_id)
+        if last is not None and last["observed"] == observed:
+            return Decided(last, True)
+        said = mask(reason.encode("utf-8", "replace"))[0].decode("utf-8", "replace")
+        return Decided(
+            ledger.append(workspace.ledger, {
+                "kind": "acceptance", "ts": clock.now(), "actor": "controller", "channel": channel,
+                "subject": {"run_id": run_id, "task_id": spec.task_id}, "observed": observed,
+                "claimed": {"reason": cut(said, 2_000)} if said else {},
+            }),
+            False,
+        )  # fmt: skip
+
+
+def _result_or_nothing(spec: RunSpec, state: dict[str, Any]) -> tuple[str | None, str | None]:
+    try:
+        return current_result(spec, state)
+    except CcError:
+        return None, None
+
+
+def last_decision(workspace: Workspace, run_id: str) -> dict[str, Any] | None:
+    """The receipt of the latest decision over a run's result."""
+    found = ledger.receipts(workspace.ledger, {"run_id": run_id}, kind="acceptance", limit=1)
+    return found[0] if found else None
+
+
+def approved_result(workspace: Workspace, spec: RunSpec, state: dict[str, Any]) -> Result:
+    """The run's latest verification, if it approves what is there now. Raises VerifyFailed, Busy, Corrupt."""
+    again = f'cc_verify {{"run_id":"{spec.run_id}","test_commands":["…"]}}'
+    jobs = verifications(workspace, spec.run_id)
+    if not jobs:
+        raise VerifyFailed(f"{spec.run_id} was never verified", hint=again)
+    job = jobs[0]
+    found = read_job(job)
+    if found.status == "running":
+        raise Busy(f"{job.job_id} still verifies {spec.run_id}", hint=f'cc_wait {{"ids":["{job.job_id}"]}}')
+    result = read_result(job, found)
+    if result is None:
+        why = str((found.end or {}).get("reason") or "its process died")
+        raise VerifyFailed(f"the verification {job.job_id} of {spec.run_id} is {found.status}: {why}", hint=again)
+    if not speaks_of_now(result, spec, state):
+        raise VerifyFailed(
+            f"the result of {spec.run_id} or its rules changed after {job.job_id} verified them: that verdict has expired",
+            hint=again, verify_id=job.job_id,
+        )  # fmt: skip
+    if result["verdict"] != "APPROVE":
+        raise VerifyFailed(
+            f"{job.job_id} says {result['verdict']} about {spec.run_id}: {explain(result)}",
+            hint=next_after(result), verify_id=job.job_id, verdict=result["verdict"],
+        )  # fmt: skip
+    return result
+
+
+def explain(result: Result) -> str:
+    """The checks that stand in the way, each with its evidence."""
+    checks = [from_json(raw) for raw in result["checks"]]
+    open_ = [check for check in checks if check.required and check.outcome != "pass"]
+    parts = [
+        f"{check.name} {check.outcome}" + (f" ({cut(check.evidence, 160)})" if check.evidence else "")
+        for check in open_
+    ]
+    return "; ".join(parts[:6]) or "no required check was made"
+
+
+def next_after(result: Result) -> str:
+    """The call that fits a verdict best."""
+    run_id = result["run_id"]
+    if result["verdict"] == "APPROVE":
+        return f'cc_accept {{"run_id":"{run_id}","decision":"accept"}}'
+    if result["verdict"] == "HOLD":
+        return f'cc_send_instruction {{"run_id":"{run_id}","instruction":"fix: …"}}, then verify the new run'
+    return f'cc_read {{"name":"cc_verification","arguments":{{"run_id":"{run_id}","full":true}}}}; a person decides'

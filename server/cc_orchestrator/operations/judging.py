@@ -1,0 +1,299 @@
+"""cc_verify, cc_verification, cc_accept, cc_deliver, cc_receipts: prove a result, decide over it, deliver it, and what is on record."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Annotated, Any, cast
+
+from pydantic import Field
+
+from cc_orchestrator.core.clock import iso
+from cc_orchestrator.core.errors import NotFound
+from cc_orchestrator.core.text import line
+from cc_orchestrator.delivery.acceptance import Decision, decide, next_after
+from cc_orchestrator.delivery.deliver import deliver
+from cc_orchestrator.operations.context import Context
+from cc_orchestrator.operations.launches import MAX_WAIT
+from cc_orchestrator.operations.place import locate_job, locate_run, spec_of, workspace_of
+from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.runs.reading import read_run
+from cc_orchestrator.runs.wait import wait_for
+from cc_orchestrator.store import audit, ledger
+from cc_orchestrator.store.jobdir import JobDir
+from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.verify.commands import MAX_COMMANDS, parse_commands
+from cc_orchestrator.verify.job import JobState, WatchedJob, read_job
+from cc_orchestrator.verify.launch import start_verification
+from cc_orchestrator.verify.record import Result, read_result, speaks_of_now, verifications
+
+#: Room for checks in an answer, and for receipts.
+_CHECKS_BYTES = 4_500
+_RECEIPTS_BYTES = 7_000
+
+
+class VerifyParams(Params):
+    """What to verify, with which commands."""
+
+    run_id: str
+    test_commands: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=4_000)]],
+        Field(
+            max_length=MAX_COMMANDS,
+            description="Each split into argv, no shell; run in the run's worktree on its result.",
+        ),
+    ] = []
+    timeout_seconds: Annotated[float, Field(gt=0, le=7_200, description="For each command.")] = 600.0
+    wait_seconds: Annotated[
+        float, Field(ge=0, le=MAX_WAIT, description="Bound of this call; then cc_wait with verify_id.")
+    ] = 45.0
+
+
+def _verify(ctx: Context, params: VerifyParams) -> dict[str, Any]:
+    commands = parse_commands(params.test_commands)
+    workspace, run = locate_run(ctx, params.run_id)
+    job, _made = start_verification(
+        workspace, run.run_id, commands, timeout_seconds=params.timeout_seconds, channel=ctx.channel, clock=ctx.clock
+    )
+    wait_for([WatchedJob(job)], "any", params.wait_seconds, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress)
+    if read_job(job).status == "lost":
+        locate_job(ctx, job.job_id)
+    return _answer(workspace, run, job)
+
+
+def _answer(workspace: Workspace, run: RunDir, job: JobDir, *, full: bool = False) -> dict[str, Any]:
+    """A verification as a controller reads it."""
+    state = read_job(job)
+    out: dict[str, Any] = {"verify_id": job.job_id, "run_id": run.run_id, "status": state.status}
+    if state.status == "running":
+        return {**out, "step": state.step or None, "next": f'cc_wait {{"ids":["{job.job_id}"]}}'}
+    result = read_result(job, state)
+    out["receipt"] = cast("dict[str, Any]", (state.end or {}).get("receipt") or {}).get("n")
+    if result is None:
+        out.update(
+            verdict=None, reason=(state.end or {}).get("reason") or "its process died",
+            next=f'cc_verify {{"run_id":"{run.run_id}","test_commands":["…"]}}',
+        )  # fmt: skip
+        return out
+    current = speaks_of_now(result, spec_of(run), read_run(run).state)
+    out.update(
+        verdict=result["verdict"], checks=_fit([_brief(check, full) for check in result["checks"]]), tree=result["tree"]
+    )
+    out.update(commit=result["commit"], current=current, file=_file(job, state))
+    for key in ("made", "changed"):
+        if result[key]:
+            out[f"{key}_by_commands"] = [line(path, 100) for path in result[key][:10]]
+    if full:
+        out.update(_details(job, result))
+    again = (
+        f'cc_verify {{"run_id":"{run.run_id}","test_commands":{json.dumps(result["commands"], ensure_ascii=False)}}}'
+    )
+    out["next"] = next_after(result) if current else again
+    return {key: value for key, value in out.items() if value is not None}
+
+
+def _brief(check: dict[str, Any], full: bool) -> dict[str, Any]:
+    """A pass in two words; what is not one with all that is known of it."""
+    if check["outcome"] == "pass" and not full:
+        return {key: check[key] for key in ("check", "outcome")}
+    keys = ("check", "outcome", "measured", "limit", "evidence", "label")
+    out = {key: check[key] for key in keys if check.get(key) is not None}
+    if not full and not check["required"]:
+        out = {key: check[key] for key in ("check", "outcome", "evidence") if check.get(key)}
+        if out["outcome"] != "fail":
+            out["evidence"] = line(str(out.get("evidence", "")), 160)
+    if not check["required"]:
+        out["required"] = False
+    return out
+
+
+def _fit(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The checks within their room: evidence gives way first; the file has all of it."""
+    for most in (500, 200, 60):
+        if len(json.dumps(checks, ensure_ascii=False).encode("utf-8", "replace")) <= _CHECKS_BYTES:
+            break
+        for check in checks:
+            if "evidence" in check:
+                check["evidence"] = line(str(check["evidence"]), most)
+            if most < 500:
+                check.pop("limit", None)
+    return checks
+
+
+def _file(job: JobDir, state: JobState) -> str:
+    return os.path.join(os.path.dirname(job.path), f"{(state.result or {}).get('n')}.json")
+
+
+def _details(job: JobDir, result: Result) -> dict[str, Any]:
+    ran = [
+        {**{key: entry[key] for key in ("command", "outcome", "exit", "signal", "seconds", "leftovers", "detail") if key in entry},
+         "untrusted_tail": line(str(entry.get("tail", ""))[-300:], 300), "log": job.at(f"command-{number}.log")}
+        for number, entry in enumerate(result["ran"][:8], 1)
+    ]  # fmt: skip
+    return {
+        "ran": ran,
+        "where": result["ground"],
+        "containment": result["containment"],
+        "finished_at": iso(result["finished_at"]),
+    }
+
+
+class VerificationParams(Params):
+    """One verification, or the latest of a run."""
+
+    verify_id: str | None = None
+    run_id: str | None = None
+    full: Annotated[bool, Field(description="With each command and every check in full.")] = False
+
+
+def _verification(ctx: Context, params: VerificationParams) -> dict[str, Any]:
+    if params.verify_id is not None:
+        workspace, job = locate_job(ctx, params.verify_id)
+        run = RunDir(workspace.run(os.path.basename(os.path.dirname(job.path))))
+        return _answer(workspace, run, job, full=params.full)
+    if params.run_id is None:
+        raise NotFound("neither verify_id nor run_id was given", hint='cc_verification {"run_id":"run_…"}')
+    workspace, run = locate_run(ctx, params.run_id)
+    jobs = verifications(workspace, run.run_id)
+    if not jobs:
+        raise NotFound(
+            f"{run.run_id} was never verified", hint=f'cc_verify {{"run_id":"{run.run_id}","test_commands":["…"]}}'
+        )
+    return _answer(workspace, run, jobs[0], full=params.full)
+
+
+class AcceptParams(Params):
+    """The decision over a run's result."""
+
+    run_id: str
+    decision: Annotated[Decision, Field(description="accept needs a current APPROVE; reject is always possible.")] = (
+        "accept"
+    )
+    reason: Annotated[str, Field(max_length=2_000)] = ""
+
+
+def _accept(ctx: Context, params: AcceptParams) -> dict[str, Any]:
+    workspace, run = locate_run(ctx, params.run_id)
+    done = decide(workspace, run.run_id, params.decision, params.reason, channel=ctx.channel, clock=ctx.clock)
+    observed = done.receipt["observed"]
+    accepted = observed["decision"] == "accept"
+    deliverable = accepted and observed.get("commit")
+    out: dict[str, Any] = {
+        "run_id": run.run_id, "decision": observed["decision"], "verify_id": observed.get("verify_id"),
+        "commit": observed.get("commit"), "receipt": done.receipt["n"], "repeated": done.repeated or None,
+        "next": f'cc_deliver {{"run_id":"{run.run_id}","target":"main"}}' if deliverable else "cc_status {}",
+    }  # fmt: skip
+    return {key: value for key, value in out.items() if value is not None}
+
+
+class DeliverParams(Params):
+    """What to deliver, and where."""
+
+    run_id: str
+    target: Annotated[str, Field(min_length=1, max_length=250, description="A local branch.")]
+
+
+def _deliver(ctx: Context, params: DeliverParams) -> dict[str, Any]:
+    workspace, run = locate_run(ctx, params.run_id)
+    done = deliver(workspace, run.run_id, params.target, channel=ctx.channel, clock=ctx.clock)
+    out: dict[str, Any] = {
+        "delivery_id": done.delivery_id, "run_id": run.run_id, "status": "succeeded", "how": done.how, "target": done.target,
+        "before": done.before, "after": done.after, "result": done.result, "tested_tree": done.tested_tree,
+        "receipt": done.receipt["n"], "repeated": done.repeated or None, "pushed": False,
+    }  # fmt: skip
+    if not done.tested_tree and done.how == "merged":
+        out["note"] = "the merged tree is not the verified one: no test ran on the merge itself"
+    return {key: value for key, value in out.items() if value is not None}
+
+
+class ReceiptsParams(Params):
+    """Which receipts; all given ids must match."""
+
+    run_id: str | None = None
+    task_id: str | None = None
+    verify_id: str | None = None
+    delivery_id: str | None = None
+    kind: str | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 20
+    cwd: str | None = None
+
+
+def _receipts(ctx: Context, params: ReceiptsParams) -> dict[str, Any]:
+    workspace = _receipts_workspace(ctx, params)
+    subject = {
+        key: value
+        for key in ("run_id", "task_id", "verify_id", "delivery_id")
+        if (value := getattr(params, key)) is not None
+    }
+    found = ledger.receipts(workspace.ledger, subject, kind=params.kind, limit=params.limit + 1)
+    rows: list[dict[str, Any]] = []
+    room = _RECEIPTS_BYTES
+    for receipt in found[: params.limit]:
+        row = _row(receipt)
+        room -= len(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
+        if room < 0:
+            break
+        rows.append(row)
+    report = audit.check_ledger(workspace.ledger)
+    checked: dict[str, Any] = {"ok": report.ok, "count": report.count}
+    if report.problems:
+        checked["problems"] = [f"{problem.where}: {problem.what}" for problem in report.problems[:5]]
+    if report.notes:
+        checked["notes"] = report.notes[:3]
+    return {"receipts": rows, "truncated": len(found) > len(rows), "ledger": checked, "as_of": iso(ctx.clock.now())}
+
+
+def _receipts_workspace(ctx: Context, params: ReceiptsParams) -> Workspace:
+    if params.run_id is not None:
+        return locate_run(ctx, params.run_id, params.cwd)[0]
+    job_id = params.verify_id or params.delivery_id
+    if job_id is not None:
+        return locate_job(ctx, job_id, params.cwd)[0]
+    return workspace_of(ctx, params.cwd)
+
+
+def _row(receipt: dict[str, Any]) -> dict[str, Any]:
+    """A receipt, its long texts cut; what somebody claimed is marked as such."""
+    out: dict[str, Any] = {key: receipt[key] for key in ("n", "kind", "subject", "actor", "channel")}
+    out["at"] = iso(receipt["ts"])
+    out["observed"] = {key: _short(value) for key, value in receipt["observed"].items()}
+    if receipt["claimed"]:
+        out["untrusted_claimed"] = {key: _short(value) for key, value in receipt["claimed"].items() if value}
+    out["hash"] = receipt["hash"]
+    return out
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return line(value, 200)
+    text = json.dumps(value, ensure_ascii=False)
+    return value if len(text) <= 600 else line(text, 600)
+
+
+register(Operation(
+    name="cc_verify", words=("verify",), toolset="core", effect="write", default_on=True,
+    summary="Check an ended run's result ourselves (scope, diff, secrets, your test commands) and answer with a verdict.",
+    params=VerifyParams, handler=_verify, aliases=("cc_verify_run",), positional="run_id",
+    search_hint="verify check test result verdict approve hold",
+))  # fmt: skip
+register(Operation(
+    name="cc_verification", words=("verification",), toolset="review", effect="read",
+    summary="One verification by verify_id, or the latest of a run, with its checks.",
+    params=VerificationParams, handler=_verification, positional="verify_id", idempotent=True, search_hint="verdict checks evidence logs",
+))  # fmt: skip
+register(Operation(
+    name="cc_accept", words=("accept",), toolset="core", effect="write", default_on=True,
+    summary="Accept or reject an ended run's result; accepting needs a current APPROVE of cc_verify.",
+    params=AcceptParams, handler=_accept, positional="run_id", result_cap=1_536, idempotent=True, search_hint="accept reject decide result",
+))  # fmt: skip
+register(Operation(
+    name="cc_deliver", words=("deliver",), toolset="core", effect="destructive", default_on=True,
+    summary="Merge an accepted result into a local branch, if that is clean and there is no conflict. Never pushes.",
+    params=DeliverParams, handler=_deliver, positional="run_id", result_cap=1_536, idempotent=True, search_hint="deliver merge branch land",
+))  # fmt: skip
+register(Operation(
+    name="cc_receipts", words=("receipts",), toolset="review", effect="read",
+    summary="Receipts of a run, task, verification or delivery, or the latest, and whether the ledger's chain is sound.",
+    params=ReceiptsParams, handler=_receipts, positional="run_id", idempotent=True, search_hint="receipts ledger audit proof",
+))  # fmt: skip
