@@ -10,7 +10,7 @@ import pytest
 from cc_orchestrator.core.errors import CcError, InvalidRequest, NotFound
 from cc_orchestrator.operations import inherited
 from cc_orchestrator.operations.catalog import TOOLSETS, listed, operations
-from cc_orchestrator.operations.registry import find, invoke
+from cc_orchestrator.operations.registry import Operation, Params, find, invoke
 from kit.door import Door
 
 RUN = "run_01k3000000abcdefghjk"
@@ -269,3 +269,23 @@ def test_an_operation_that_breaks_the_disk_answers_with_what_to_do(door: Door) -
         invoke(find("cc_init_workspace"), door.context, {})
     assert caught.value.code == "unavailable"
     assert ".agent-workspace" in caught.value.message
+
+
+def test_a_defect_of_ours_is_an_internal_error_with_its_operation(door: Door) -> None:
+    def broken(_ctx: Any, _params: Any) -> dict[str, Any]:
+        raise ZeroDivisionError("nobody thought of it")
+
+    op = Operation(
+        name="cc_broken",
+        summary="Breaks.",
+        params=Params,
+        handler=broken,
+        effect="read",
+        toolset="core",
+        words=("broken",),
+    )
+    with pytest.raises(CcError) as caught:
+        invoke(op, door.context, {})
+    assert caught.value.code == "internal"
+    assert "cc_broken" in caught.value.message
+    assert "nobody thought of it" in caught.value.message

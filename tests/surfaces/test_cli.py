@@ -177,8 +177,10 @@ def test_bash_completes_a_command(tmp_path: Path) -> None:
 def pages(root: Path) -> tuple[Path, Path]:
     empty = f"# x\n{reference.BEGIN}\n{reference.END}\nrest\n"
     readme, skill = root / "README.md", root / "skill" / "references" / "operations.md"
+    house = root / "server" / "README.md"
     skill.parent.mkdir(parents=True)
-    for page in (readme, skill):
+    house.parent.mkdir()
+    for page in (readme, skill, house):
         page.write_text(empty)
     return readme, skill
 

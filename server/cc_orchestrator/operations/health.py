@@ -158,14 +158,22 @@ def _environment(ctx: Context) -> dict[str, Any]:
     )
 
 
+def _folder(workspace: Workspace) -> dict[str, Any]:
+    """Whether the workspace folder is there and writable, or could be made."""
+    there = os.path.lexists(workspace.folder)
+    usable = os.path.isdir(workspace.folder) if there else True
+    writable = os.access(workspace.folder if there else workspace.root, os.W_OK)
+    found = workspace.folder if usable else f"{workspace.folder} is no folder"
+    text = found + ("" if workspace.repository else " (no git: read-only runs only)")
+    return _check("workspace", usable and writable, text, "make it a folder that you may write")
+
+
 def _workspace(ctx: Context, params: DoctorParams) -> list[dict[str, Any]]:
     try:
         workspace = find_workspace(params.cwd or ctx.cwd, ctx.env)
     except CcError as error:
         return [_check("workspace", False, error.message, error.hint)]
-    base = workspace.folder if os.path.isdir(workspace.folder) else workspace.root
-    rows = [_check("workspace", os.access(base, os.W_OK), f"{workspace.folder}" + ("" if workspace.repository else " (no git: read-only runs only)"),
-                   "make the folder writable")]  # fmt: skip
+    rows = [_folder(workspace)]
     report = audit.check_ledger(workspace.ledger)
     found = f"{report.count} receipts" if report.ok else "; ".join(f"{row[0]}: {row[1]}" for row in report.problems[:3])
     rows.append(

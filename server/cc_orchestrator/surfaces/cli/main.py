@@ -8,8 +8,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from cc_orchestrator.core.errors import CcError, Internal, InvalidRequest
-from cc_orchestrator.core.text import line
+from cc_orchestrator.core.errors import CcError, InvalidRequest
 from cc_orchestrator.operations.catalog import operations
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.registry import find, invoke
@@ -37,9 +36,6 @@ def main(argv: list[str]) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # noqa: BLE001 - a process edge: a defect must reach the caller as one
-        _fail(Internal(line(repr(error), 300), hint="report this; cc_doctor"), as_json=as_json)
-        return Internal.exit_status
     _print(json.dumps(answer, ensure_ascii=False, default=str) if as_json else render(answer))
     return 1 if answer.get("ok") is False else 0
 
