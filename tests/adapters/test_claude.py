@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from cc_orchestrator.core.asking import Answer, Ask
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.runs.fold import State, apply, new_state
+from kit.door import Door
 from kit.pipes import request_for
 
 CLAUDE = ClaudeAdapter()
@@ -441,6 +443,27 @@ def test_an_error_has_its_reason_even_when_it_calls_itself_success(
     assert session.ending(1, None) == Ending(reason, "", "went wrong")
 
 
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("script", "reason", "detail"),
+    [
+        ("echo 'no such flag' >&2; exit 3", "crashed", "exit 3: no such flag"),
+        ("exit 0", "no_stream", "it said nothing in its protocol"),
+        ("printf '\\377\\000half a li'; kill -SEGV $$", "crashed", "ended by signal 11"),
+        ("""echo '{"type":"control_response","response":{"subtype":"error","request_id":"cc-initialize","error":"too old"}}'; cat""",
+         "no_stream", "it did not take up the gate: too old"),
+    ],
+)  # fmt: skip
+def test_a_cli_that_is_none_is_told_apart(tmp_path: Path, script: str, reason: str, detail: str) -> None:
+    program = tmp_path / "claude"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o700)
+    door = Door(tmp_path, env={**os.environ, "CLAUDE_CODE_BIN": str(program)})
+    run_id = str(door.call("cc_run_streaming", task="look", adapter="claude")["run_id"])
+    assert door.finish(run_id)["reason"] == reason
+    assert door.state(run_id)["detail"] == detail
+
+
 # ---------------------------------------------------------------- tools, command, environment
 
 
@@ -481,7 +504,7 @@ def test_the_command_line_holds_neither_prompt_nor_settings(tmp_path: Path) -> N
         max_turns=3,
         env={"PATH": "/bin", "ANTHROPIC_API_KEY": "k"},
     )
-    argv, env, stdin, files = CLAUDE.invocation(wanted)
+    argv, env, stdin, files, _scratch = CLAUDE.invocation(wanted)
     assert (stdin, files) == ("pipe", ())
     assert "NEEDLE" not in " ".join(argv) + str(env)
     assert "k" not in argv

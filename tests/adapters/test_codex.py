@@ -121,6 +121,7 @@ def test_a_conversation_is_resumed_or_forked_behind_the_options() -> None:
     [
         ({"resume": "--last"}, "'--last' is no id of a Codex conversation (a UUID is expected)"),
         ({"resume": "my-thread"}, "'my-thread' is no id of a Codex conversation (a UUID is expected)"),
+        ({"prompt": "x" * 1_048_577}, "the prompt has 1048577 characters, and codex takes at most 1048576"),
         ({"fork": True}, "a fork needs the id of the conversation to fork"),
         ({"model": "--yolo"}, "'--yolo' is no model name"),
         ({"options": {"script": {}}}, "it has no options script; known: hooks, plugins, web_search"),
@@ -261,6 +262,7 @@ def test_the_detail_is_codexs_own_word_and_not_its_log() -> None:
     for line in (
         b"Error: thread/resume failed: no rollout found for thread id x",
         b"2026-11-25T22:21:56Z ERROR codex_core: noise",
+        b"  | ^",
     ):
         session.on_stderr(line)
     ending = session.ending(1, None)

@@ -150,6 +150,15 @@ def test_a_task_that_looks_like_a_command_of_the_cli_reaches_the_model(tmp_path:
     assert "/compact NEEDLE" in model_stub.requests[0].prompt
 
 
+def test_a_path_in_a_task_opens_no_file_past_the_gate(tmp_path: Path, model_stub: ModelStub) -> None:
+    (tmp_path / "secret.txt").write_text("FILE_NEEDLE\n")
+    model_stub.add(Script([say("nothing to see")]))
+    door = door_for(tmp_path, model_stub)
+    run_id = play(door, f"look at @{tmp_path}/secret.txt and @../secret.txt")
+    assert end(door, run_id) == ("succeeded", "completed")
+    assert "FILE_NEEDLE" not in str(model_stub.requests[0].body)
+
+
 # ---------------------------------------------------------------- policy and questions
 
 
@@ -254,6 +263,25 @@ def test_several_results_of_one_process_end_in_one_run(tmp_path: Path, model_stu
     assert door.state(run_id)["usage"]["input_tokens"] == 300
 
 
+def test_an_asynchronous_subagent_passes_the_same_gate_and_belongs_to_the_same_run(
+    tmp_path: Path, model_stub: ModelStub
+) -> None:
+    delegate = {"description": "look", "prompt": "SUBAGENT_NEEDLE", "subagent_type": "general-purpose"}
+    model_stub.add(
+        Script([bash("cc-orchestrator status"), say("looked")], match=lambda request: request.conversation.count("/") > 0),
+        Script([call("Agent", delegate), say("it is on its way"), say("it came back")]),
+    )  # fmt: skip
+    door = door_for(tmp_path, model_stub)
+    run_id = play(door)
+    assert end(door, run_id) == ("succeeded", "completed")
+    assert claimed(door, run_id) == "it came back"
+    rulings = [(data["tool"], data["decision"]) for data in door.data(run_id, "policy.decided")]
+    assert rulings == [("Agent", "allow"), ("Bash", "deny")]
+    parents = {data["tool"]: data.get("parent") for data in door.data(run_id, "tool.started")}
+    assert parents["Agent"] is None
+    assert parents["Bash"]
+
+
 # ---------------------------------------------------------------- resume
 
 
@@ -270,6 +298,28 @@ def test_a_resumed_run_counts_only_its_own_tokens_and_cost(tmp_path: Path, model
     assert two["session_totals"]["input_tokens"] == 1050
     assert 0 < two["usage"]["cost_usd"] < one["usage"]["cost_usd"]
     assert "first" in str(model_stub.requests[-1].messages)
+
+
+# ---------------------------------------------------------------- size
+
+
+def test_partial_messages_are_kept_and_count_as_nothing(tmp_path: Path, model_stub: ModelStub) -> None:
+    model_stub.add(Script([say("word " * 400, chunks=200)]))
+    door = door_for(tmp_path, model_stub)
+    run_id = play(door, include_partial_messages=True, max_output_bytes=30_000)
+    assert end(door, run_id) == ("succeeded", "completed")
+    raw = Path(door.run(run_id).at("stdout.raw")).read_bytes()
+    assert raw.count(b'"stream_event"') > 200
+    assert len(raw) > 30_000
+    assert len(door.events(run_id)) < 30
+
+
+def test_a_task_of_megabytes_arrives_whole(tmp_path: Path, model_stub: ModelStub) -> None:
+    model_stub.add(Script([say("read it")]))
+    door = door_for(tmp_path, model_stub)
+    run_id = play(door, "line of text\n" * 250_000 + "LAST_NEEDLE")
+    assert end(door, run_id) == ("succeeded", "completed")
+    assert "LAST_NEEDLE" in model_stub.requests[0].prompt
 
 
 # ---------------------------------------------------------------- bad days
@@ -361,3 +411,12 @@ def test_the_override_of_the_executable_counts(tmp_path: Path, model_stub: Model
     run_id = play(door)
     assert end(door, run_id) == ("succeeded", "completed")
     assert door.spec(run_id).executable == clis.claude_path()
+
+
+def test_a_cost_budget_is_watched_between_the_turns(tmp_path: Path, model_stub: ModelStub) -> None:
+    step = Turn(calls=(Call("Bash", {"command": "cat README.md"}),), usage=Usage(100_000, 10))
+    model_stub.add(Script([step] * 3, after=say("stopped in time")))
+    door = door_for(tmp_path, model_stub)
+    run_id = play(door, max_cost_usd=0.5)
+    assert end(door, run_id) == ("budget_exceeded", "max_cost")
+    assert 0.5 <= door.state(run_id)["usage"]["cost_usd"] < 1.3

@@ -18,6 +18,9 @@ from cc_orchestrator.adapters.claude_session import ClaudeSession
 _DISALLOWED = (
     "EnterPlanMode", "ExitPlanMode", "EnterWorktree", "ExitWorktree", "CronCreate", "CronDelete", "CronList", "ScheduleWakeup",
 )  # fmt: skip
+#: CLAUDE.md of added folders is read. `@path` in a task is not: it would put any file of the machine before the model without
+#: passing the gate.
+_FIXED_ENV = {"CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD": "1", "CLAUDE_CODE_DISABLE_ATTACHMENTS": "1"}
 _MAX_MODEL = 200
 
 
@@ -49,7 +52,7 @@ class ClaudeAdapter:
         "API_TIMEOUT_MS", "CLAUDE_CODE_MAX_RETRIES", "CLAUDE_STREAM_IDLE_TIMEOUT_MS", "CLAUDE_ENABLE_STREAM_WATCHDOG",
         "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK", "BASH_DEFAULT_TIMEOUT_MS", "BASH_MAX_TIMEOUT_MS", "BASH_MAX_OUTPUT_LENGTH",
         "CLAUDE_BASH_MAINTAIN_PROJECT_WORKING_DIR", "CLAUDE_CODE_SHELL", "CLAUDE_CODE_GIT_BASH_PATH", "CLAUDE_CODE_TMPDIR",
-        "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "CLAUDE_CODE_DISABLE_ATTACHMENTS",
+        "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
         "CLAUDE_CODE_AUTO_COMPACT_WINDOW", "CLAUDE_AUTOCOMPACT_PCT_OVERRIDE", "DISABLE_AUTO_COMPACT", "DISABLE_COMPACT",
         "CLAUDE_CODE_MAX_TOOL_USE_CONCURRENCY", "CLAUDE_CODE_MAX_CONCURRENT_SUBAGENTS", "USE_BUILTIN_RIPGREP",
         "CLAUDE_CODE_PROXY_RESOLVES_HOSTS", "DISABLE_AUTOUPDATER", "DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING", "DISABLE_COST_WARNINGS",
@@ -97,9 +100,7 @@ class ClaudeAdapter:
             argv.append("--fork-session")
         if request.partial_messages:
             argv.append("--include-partial-messages")
-        env = {
-            "DISABLE_AUTOUPDATER": "1", **request.env, "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD": "1",
-        }  # fmt: skip
+        env = {"DISABLE_AUTOUPDATER": "1", **request.env, **_FIXED_ENV}
         return Invocation(tuple(argv), env, "pipe")
 
     def session(self, request: WorkerRequest) -> ClaudeSession:

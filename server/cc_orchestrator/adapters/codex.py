@@ -26,6 +26,8 @@ from cc_orchestrator.core.text import line
 
 #: The name under which the installer registers our server with Codex.
 OWN_SERVER = "cc-orchestrator"
+#: Characters of one input, by Codex's own refusal ("input_too_large").
+MAX_PROMPT = 1_048_576
 _OPTIONS = frozenset({"hooks", "plugins", "web_search"})
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
@@ -49,6 +51,8 @@ class CodexAdapter:
     def check(self, request: WorkerRequest) -> list[str]:
         """What Codex would misunderstand."""
         problems: list[str] = []
+        if len(request.prompt) > MAX_PROMPT:
+            problems.append(f"the prompt has {len(request.prompt)} characters, and codex takes at most {MAX_PROMPT}")
         if request.resume is not None and not _UUID.fullmatch(request.resume):
             problems.append(f"{line(request.resume, 60)!a} is no id of a Codex conversation (a UUID is expected)")
         if request.fork and request.resume is None:

@@ -105,11 +105,11 @@ class CodexSession:
         return [lines.unparsed(line)]
 
     def on_stderr(self, line: bytes) -> list[Effect]:
-        """Kept for the ending's detail: the last line that is no log line, else the last one."""
+        """Kept for the ending's detail: the first line that says Error, else the last that is no log line, else the last one."""
         if not line.strip() or line.startswith(b"Reading additional input from stdin"):
             return []
         shown = lines.shown(line, 400)
-        if not _LOG.match(shown) or not self._stderr or _LOG.match(self._stderr):
+        if not self._stderr.startswith("Error") and (not _LOG.match(shown) or _LOG.match(self._stderr or shown)):
             self._stderr = shown
         return [lines.stderr(line)]
 

@@ -45,6 +45,8 @@ SECRET_KINDS = (*_RULES, "pem", "known")
 
 #: A match that begins in the last bytes of a piece may still grow: they stay back until more has come.
 _OVERLAP = 16_384
+#: A line over the cap goes out in pieces of about this size, so that it is not held several times over.
+_PIECE = 1 << 17
 _MIN_KNOWN = 8
 _compiled: dict[str, re.Pattern[bytes]] = {}
 
@@ -155,6 +157,7 @@ class Masker:
     def __init__(self, known: Iterable[bytes] = (), *, max_line: int = 1 << 20) -> None:
         self._known = _variants(known)
         self._max = max(max_line, 4 * _OVERLAP)
+        self._piece = min(_PIECE, self._max)
         self._parts: list[bytes] = []
         self._size = 0
         self._long = 0  # bytes of the current oversized line that have gone out
@@ -223,8 +226,10 @@ class Masker:
     def _spill(self) -> list[Line | Fragment]:
         """Send out the front of a line that outgrew the cap, up to a place that no secret spans."""
         out: list[Line | Fragment] = []
-        while self._size > self._max:
-            data = b"".join(self._parts)
+        limit = self._piece if self._long else self._max
+        while self._size > limit:
+            limit = self._piece
+            data = self._take(self._piece)
             spans = _spans(data, self._known)
             cut = _whole_character(data, len(data) - _OVERLAP)
             for start, end, _kind in spans:
@@ -235,8 +240,20 @@ class Masker:
             out.append(
                 Fragment(_apply(front, [span for span in spans if span[1] <= cut], self._count), False, self._long)
             )
-            self._parts, self._size = [rest], len(rest)
+            self._parts.insert(0, rest)
+            self._size += len(rest)
         return out
+
+    def _take(self, least: int) -> bytes:
+        """The front of what waits, at least so many bytes: never all of a long line at once."""
+        count = taken = 0
+        while taken < least and count < len(self._parts):
+            taken += len(self._parts[count])
+            count += 1
+        data = b"".join(self._parts[:count])
+        del self._parts[:count]
+        self._size -= taken
+        return data
 
     def _end_long(self, data: bytes) -> list[Line | Fragment]:
         total = self._long + len(data)

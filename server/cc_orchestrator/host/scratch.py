@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from types import TracebackType
+
+from cc_orchestrator.core.late import load
 
 #: What is made in it is 0700 and has a random name.
 _USUAL = os.path.join(os.sep, "tmp")
@@ -32,4 +33,4 @@ class ScratchFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        load("shutil").rmtree(self.path, ignore_errors=True)

@@ -7,11 +7,11 @@ kept by a ref under `refs/cc/`. What the worker committed and what it left uncom
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from cc_orchestrator.core.digest import sha256
+from cc_orchestrator.core.late import load
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.host.scratch import ScratchFolder
 
@@ -78,7 +78,7 @@ def _write_tree(git: Git, exclude: Sequence[str]) -> tuple[str, str | None]:
     with ScratchFolder(os.path.dirname(index), "cc-index-") as folder:
         private = os.path.join(folder, "index")
         if os.path.exists(index):
-            shutil.copyfile(index, private)
+            load("shutil").copyfile(index, private)
         env = {"GIT_INDEX_FILE": private}
         pathspec = [".", *(f":(exclude){path}" for path in exclude)]
         # advice.addEmbeddedRepo: a repository that the worker made inside becomes a gitlink, silently.

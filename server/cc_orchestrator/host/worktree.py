@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from cc_orchestrator.core.errors import Conflict
+from cc_orchestrator.core.late import load
 from cc_orchestrator.host.git import Git
 
 _EXCLUDE = "/.agent-workspace/"
@@ -95,7 +95,7 @@ def drop_worktree(repo: Repo, path: str, branch: str, base: str) -> None:
     git = Git(repo.root, as_orchestrator=True)
     if git.try_run("worktree", "remove", "--force", "--force", path, timeout=60.0)[0]:
         git.try_run("worktree", "unlock", path)
-        shutil.rmtree(path, ignore_errors=True)
+        load("shutil").rmtree(path, ignore_errors=True)
         git.try_run("worktree", "prune")
     git.try_run("update-ref", "-d", f"refs/heads/{branch}", base)
 

@@ -37,10 +37,12 @@ def settle_lost(ctx: Context, workspace: Workspace) -> None:
 
 def prepare_workspace(ctx: Context, workspace: Workspace) -> None:
     """Make the workspace folder, hidden from git. Raises OSError."""
-    os.makedirs(workspace.runs, exist_ok=True)
+    os.makedirs(workspace.folder, exist_ok=True)
     ignore = workspace.at(".gitignore")
     if not os.path.exists(ignore):
+        # Before anything else is in it: a door that dies here must not leave files that the user's git sees.
         atomic.write_text(ignore, "*\n")
+    os.makedirs(workspace.runs, exist_ok=True)
     known.remember_root(ctx.env, workspace.root)
 
 

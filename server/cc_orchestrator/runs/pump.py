@@ -46,7 +46,12 @@ class Pump:
 
     def _write(self, pieces: list[Line | Fragment]) -> None:
         parts = [piece.masked + b"\n" if isinstance(piece, Line) or piece.last else piece.masked for piece in pieces]
-        view = memoryview(b"".join(parts))
+        # Pieces of a long line are not put together again: that would be one more copy of it.
+        whole = all(isinstance(piece, Line) for piece in pieces)
+        for data in (b"".join(parts),) if whole else parts:
+            self._write_all(memoryview(data))
+
+    def _write_all(self, view: memoryview) -> None:
         if not self.keep or self.failed:
             self.dropped_bytes += len(view)
             return

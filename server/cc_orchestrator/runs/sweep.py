@@ -154,6 +154,9 @@ def rebuild_index(workspace: Workspace) -> list[str]:
 
     A run without a readable spec is known by its journal alone.
     """
+    if not os.path.isdir(workspace.runs):
+        # Nothing ran here yet, and perhaps nothing hides our folder from git yet.
+        return []
     rows: list[dict[str, Any]] = []
     owned: list[dict[str, Any]] = []
     live: list[str] = []

@@ -7,12 +7,15 @@ write it fails nothing, and a row that says a run is live is checked against the
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cc_orchestrator.core.errors import Corrupt
+from cc_orchestrator.core.late import load
+
+if TYPE_CHECKING:
+    import sqlite3
 
 COLUMNS = (
     "run_id", "task_id", "status", "reason", "adapter", "role", "model", "actual_model", "allow_write", "created_at",
@@ -31,7 +34,7 @@ create index if not exists by_task on runs (task_id);
 
 def _open(path: str) -> sqlite3.Connection:
     fresh = not os.path.exists(path)
-    db = sqlite3.connect(path, timeout=5.0, isolation_level=None)
+    db: sqlite3.Connection = load("sqlite3").connect(path, timeout=5.0, isolation_level=None)
     if fresh:
         db.execute("pragma journal_mode=wal")
     db.execute("pragma synchronous=normal")
@@ -48,6 +51,7 @@ def put(path: str, rows: Iterable[dict[str, Any]], *, keep: bool = False) -> Non
     marks = ",".join("?" * len(COLUMNS))
     verb = "ignore" if keep else "replace"
     statement = f"insert or {verb} into runs ({','.join(COLUMNS)}) values ({marks})"  # noqa: S608 - constants only
+    lite = load("sqlite3")
     for attempt in (1, 2):
         try:
             with closing(_open(path)) as db:
@@ -55,8 +59,8 @@ def put(path: str, rows: Iterable[dict[str, Any]], *, keep: bool = False) -> Non
                 db.executemany(statement, values)
                 db.execute("commit")
             return
-        except sqlite3.DatabaseError as error:
-            if attempt == 2 or (isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error)):
+        except lite.DatabaseError as error:
+            if attempt == 2 or (isinstance(error, lite.OperationalError) and "malformed" not in str(error)):
                 raise OSError(f"index {path}: {error}") from error
             set_aside(path)
 
@@ -90,11 +94,12 @@ def sums(path: str, since: float = 0.0) -> list[dict[str, Any]]:
 def _query(path: str, text: str, args: tuple[Any, ...]) -> list[dict[str, Any]]:
     if not os.path.exists(path):
         return []
+    lite = load("sqlite3")
     try:
-        with closing(sqlite3.connect(f"file:{_quote(path)}?mode=ro", uri=True, timeout=2.0)) as db:
-            db.row_factory = sqlite3.Row
+        with closing(lite.connect(f"file:{_quote(path)}?mode=ro", uri=True, timeout=2.0)) as db:
+            db.row_factory = lite.Row
             return [dict(row) for row in db.execute(text, args)]
-    except sqlite3.DatabaseError as error:
+    except lite.DatabaseError as error:
         raise Corrupt(f"the index {path} cannot be read: {error}", hint="cc_recover rebuilds it") from error
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cc_orchestrator.core.late import load
 from cc_orchestrator.store import lock
 
 
@@ -111,7 +111,7 @@ def hidden_folder(runs: str, run_id: str) -> tuple[RunDir, int]:
         os.mkdir(os.path.join(path, "outbox"), 0o700)
     except OSError:
         os.close(held)
-        shutil.rmtree(path, ignore_errors=True)
+        load("shutil").rmtree(path, ignore_errors=True)
         raise
     return RunDir(path), held
 
@@ -136,7 +136,7 @@ def remove_unborn(runs: str, before: Callable[[RunDir], None]) -> int:
             # A launch that showed its folder between the two looks has renamed it: then this lock is no longer its.
             if held is not None and os.path.isdir(run.path):
                 before(run)
-                shutil.rmtree(run.path, ignore_errors=True)
+                load("shutil").rmtree(run.path, ignore_errors=True)
                 removed += 1
             if held is not None:
                 os.close(held)

@@ -1,0 +1,18 @@
+"""The one table of modules that are loaded when they are first needed instead of at the start.
+
+A supervisor lives as long as its worker and waits nearly all of that time: what it needs at its end only would cost each one
+that memory for hours, and each start those milliseconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Literal
+
+#: sqlite3 (1.5 MB): the index row at the end of a run. shutil (0.7 MB, with its compressors): trees that are taken back.
+Late = Literal["sqlite3", "shutil"]
+
+
+def load(name: Late) -> Any:
+    """The module."""
+    return import_module(name)
