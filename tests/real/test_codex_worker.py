@@ -125,6 +125,18 @@ def test_the_users_settings_cannot_widen_the_sandbox(tmp_path: Path, model_stub:
     assert list(outside.iterdir()) == []
 
 
+def test_a_run_from_a_subfolder_may_write_in_all_of_its_tree_but_not_in_gits_files(
+    tmp_path: Path, model_stub: ModelStub
+) -> None:
+    model_stub.add(Script([shell("pwd; echo x > ../top.txt; echo x > ../.git; echo x > here.txt"), say("wrote")]))
+    door = door_for(tmp_path, model_stub)
+    run_id = play(door, allow_write=True, cwd=str(door.cwd / "src"))
+    (result,) = model_stub.tool_results("exec_command")
+    assert "/src\n" in result.text
+    assert result.text.count("Read-only file system") == 1
+    assert sorted(entry["path"] for entry in door.state(run_id)["snapshot"]["files"]) == ["src/here.txt", "top.txt"]
+
+
 def test_a_reader_can_write_nowhere(tmp_path: Path, model_stub: ModelStub) -> None:
     model_stub.add(Script([shell("echo x > here; echo x > $CC_RUN_OUTBOX/x; cat README.md"), say("read it")]))
     door = door_for(tmp_path, model_stub)
