@@ -216,6 +216,22 @@ def test_a_server_behind_a_wrapper_learns_whose_child_it_is(tmp_path: Path, mode
     assert told.read_text().strip() == run_id
 
 
+def test_a_worker_that_calls_our_command_line_is_refused_whatever_the_user_lets_commands_see(
+    tmp_path: Path, model_stub: ModelStub
+) -> None:
+    ours = f"{sys.executable} -m cc_orchestrator run-streaming more --adapter fake"
+    model_stub.add(Script([shell(ours), say("could not")]))
+    door = door_for(
+        tmp_path, model_stub, '[shell_environment_policy]\ninherit = "none"\ninclude_only = ["PATH", "HOME"]\n'
+    )
+    run_id = play(door, allow_write=True)
+    (result,) = model_stub.tool_results("exec_command")
+    assert "Process exited with code 5" in result.text
+    assert "accepts and delivers nothing" in result.text
+    assert run_id in result.text
+    assert [path.name for path in Path(door.run(run_id).path).parent.glob("run_*")] == [run_id]
+
+
 def test_hooks_and_notifiers_of_the_users_do_not_run(tmp_path: Path, model_stub: ModelStub) -> None:
     model_stub.add(Script([shell("true"), say("hello")]))
     door = door_for(tmp_path, model_stub)
