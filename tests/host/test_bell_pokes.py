@@ -13,7 +13,7 @@ from cc_orchestrator.host import bell as bells
 
 @pytest.fixture
 def bell() -> Iterator[bells.Bell]:
-    owner = bells.Bell.create(new_id("run"))
+    owner = bells.Bell.create(bells.new_path(new_id("run")))
     yield owner
     owner.close()
 

@@ -97,12 +97,13 @@ def _start(
 
 def _make_bell(hidden: JobDir, name: str) -> bells.Bell | None:
     try:
-        bell = bells.Bell.create(name)
+        path = bells.new_path(name)
+        # The name first: whoever cleans up after a launch that died here finds the socket by it.
+        atomic.write_text(hidden.bell, path)
+        return bells.Bell.create(path)
     except OSError:
         # Without sockets waiters look once a slice.
         return None
-    atomic.write_text(hidden.bell, bell.path)
-    return bell
 
 
 def _detach(

@@ -15,6 +15,7 @@ from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import CcError, Corrupt
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.ids import is_id
+from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.host.tree import kill_remains
 from cc_orchestrator.runs.spec import RunSpec
@@ -117,24 +118,29 @@ def settle_verification(workspace: Workspace, job: JobDir, clock: Clock) -> bool
     if held is None:
         return False
     try:
-        state = read_job(job)
-        if state.told:
-            jobdir.retire(workspace, job.job_id)
-            return False
-        started = state.started
-        recorded = [(int(started["pid"]), str(started["pid_start"]))] if started.get("pid") else []
-        kill_remains(job.job_id, recorded, deadline_s=KILL_SECONDS)
-        remove_disposable(workspace.repository, job.at("tree"))
-        status = "succeeded" if state.result is not None else "lost"
-        reason = "" if state.result is not None else "job_died"
+        # The journal first: it closes off a torn line, which may turn out to be the end.
         journal = Journal(job.journal, job.job_id, clock)
         try:
-            record_end(workspace, job, journal, status, reason, clock)
+            return _settle(workspace, job, journal, clock)
         finally:
             journal.close()
-        return True
     finally:
         os.close(held)
+
+
+def _settle(workspace: Workspace, job: JobDir, journal: Journal, clock: Clock) -> bool:
+    state = read_job(job)
+    started = state.started
+    recorded = [(int(started["pid"]), str(started["pid_start"]))] if started.get("pid") else []
+    kill_remains(job.job_id, recorded, deadline_s=KILL_SECONDS)
+    remove_disposable(workspace.repository, job.at("tree"))
+    bells.remove_dead(job.bell)
+    if state.told:
+        jobdir.retire(workspace, job.job_id)
+        return False
+    status = "succeeded" if state.result is not None else "lost"
+    record_end(workspace, job, journal, status, "" if state.result is not None else "job_died", clock)
+    return True
 
 
 def current_result(spec: RunSpec, state: dict[str, Any]) -> tuple[str | None, str | None]:
