@@ -440,7 +440,10 @@ def test_an_error_has_its_reason_even_when_it_calls_itself_success(
 ) -> None:
     session = opened(tmp_path)
     hear(session, {**RESULT, "is_error": True, "result": "went wrong", **result})
-    assert session.ending(1, None) == Ending(reason, "", "went wrong")
+    ending = session.ending(1, None)
+    assert (ending.reason, ending.text) == (reason, "")
+    assert ("refused the key" in ending.detail) is (reason == "auth_failed")
+    assert ("went wrong" in ending.detail) is (reason != "auth_failed")
 
 
 @pytest.mark.process

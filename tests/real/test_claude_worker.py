@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cc_orchestrator.runs.replay import replay_run
 from kit import clis, homes
 from kit.door import Door
 from kit.model_stub import ModelStub
@@ -251,6 +252,7 @@ def test_a_stop_ends_the_whole_tree_with_what_it_left_in_the_background(tmp_path
     assert (answer["status"], answer["reason"]) == ("stopped", "user_requested")
     until_gone(int(pids.read_text()), 5.0)
     assert not alive(door.data(run_id, "run.started")[0]["pid"])
+    assert door.state(run_id)["usage"]["input_tokens"] >= 100
 
 
 def test_several_results_of_one_process_end_in_one_run(tmp_path: Path, model_stub: ModelStub) -> None:
@@ -298,6 +300,8 @@ def test_a_resumed_run_counts_only_its_own_tokens_and_cost(tmp_path: Path, model
     assert two["session_totals"]["input_tokens"] == 1050
     assert 0 < two["usage"]["cost_usd"] < one["usage"]["cost_usd"]
     assert "first" in str(model_stub.requests[-1].messages)
+    replayed = replay_run(door.run(second))
+    assert (replayed.differences, replayed.ending) == ({}, "completed")
 
 
 # ---------------------------------------------------------------- size
@@ -358,6 +362,7 @@ def test_a_refused_key_ends_the_run_in_seconds(tmp_path: Path, model_stub: Model
     door = door_for(tmp_path, model_stub)
     run_id = play(door, seconds=30)
     assert end(door, run_id) == ("failed", "auth_failed")
+    assert "refused the key" in door.state(run_id)["detail"]
     assert door.state(run_id)["usage"] == {}
     assert door.state(run_id)["actual_model"] is None
 

@@ -25,6 +25,7 @@ from cc_orchestrator.core.text import clean, cut, line
 
 #: The CLI retries a refused key for minutes; after this many refusals (about four seconds) it is told to stop.
 AUTH_ATTEMPTS = 3
+_REFUSED = "the model's service refused the key; workers use the environment and the CLI's login, not settings files"
 _IDS = uuid.UUID("7b1f6c1e-3a55-4f0e-9d0a-5d3c8f6f2b11")
 
 
@@ -245,7 +246,7 @@ class ClaudeSession:
         self._reason = "auth_failed" if self._auth_refused else events.result_reason(value, self._error_kind)
         text = events.result_text(value)
         if self._reason is not None:
-            self._detail = line(text, 300)
+            self._detail = _REFUSED if self._reason == "auth_failed" else line(text, 300)
         elif text:
             self._text = cut(clean(text), lines.FINAL_BYTES)
         effects: list[Effect] = [*self._meter.at_result(value)]
@@ -274,7 +275,7 @@ class ClaudeSession:
         if signal is None and "no conversation found" in self._stderr.lower():
             return Ending("session_not_found", "", self._stderr)
         if self._auth_refused:
-            return Ending("auth_failed", "", "the model's service refused the key")
+            return Ending("auth_failed", "", _REFUSED)
         if signal is not None or exit_code:
             return Ending("crashed", "", self._how(exit_code, signal))
         if not self._spoke or not self._prompted_or_seen:

@@ -72,7 +72,7 @@ def decode(line: bytes) -> dict[str, Any] | None:
     """The event of one line, or None when the line is not one (torn, foreign, no object)."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(event, dict):
         return None

@@ -216,8 +216,9 @@ class Masker:
         self._in_pem += len(line)
         if end is not None or self._in_pem > _PEM_MOST:
             self._in_pem = 0
-            rest = line[end.end() :] if end is not None else b""
-            return Line(b"[MASKED:pem]" + _apply(rest, _spans(rest, self._known), self._count), line)
+            # Another block may begin behind the end of this one.
+            rest = self._line(line[end.end() :]).masked if end is not None else b""
+            return Line(b"[MASKED:pem]" + rest, line)
         return Line(b"[MASKED:pem]", line)
 
     def _whole_long(self, line: bytes) -> Fragment:

@@ -84,11 +84,8 @@ def _read(call: ToolCall, resolve: Callable[[str], str]) -> Ruling:
 def _edit(call: ToolCall, posture: Posture, resolve: Callable[[str], str]) -> Ruling:
     if not call.paths:
         return Ruling("ask", "edit.no-path", f"{call.tool} names no file")
-    for path in call.paths:
-        ruling = _edit_path(path, posture, resolve)
-        if ruling.decision != "allow":
-            return ruling
-    return Ruling("allow", "edit.own-tree", "inside the run's own tree")
+    rulings = [_edit_path(path, posture, resolve) for path in call.paths]
+    return next((ruling for ruling in rulings if ruling.decision != "allow"), rulings[-1])
 
 
 def _edit_path(path: str, posture: Posture, resolve: Callable[[str], str]) -> Ruling:
