@@ -41,7 +41,7 @@ class Door:
         self.env = dict(os.environ) if env is None else dict(env)
         self.context = Context(cwd=str(self.cwd), env=self.env, channel=channel, clock=clock or SystemClock())
 
-    def call(self, name: str, **arguments: Any) -> Answer:
+    def call(self, name: str, /, **arguments: Any) -> Answer:
         """Invoke an operation by its name or alias. Raises CcError as every caller sees it."""
         return invoke(find(name), self.context, arguments)
 

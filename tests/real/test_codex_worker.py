@@ -125,6 +125,18 @@ def test_the_users_settings_cannot_widen_the_sandbox(tmp_path: Path, model_stub:
     assert list(outside.iterdir()) == []
 
 
+def test_a_run_from_a_subfolder_may_write_in_all_of_its_tree_but_not_in_gits_files(
+    tmp_path: Path, model_stub: ModelStub
+) -> None:
+    model_stub.add(Script([shell("pwd; echo x > ../top.txt; echo x > ../.git; echo x > here.txt"), say("wrote")]))
+    door = door_for(tmp_path, model_stub)
+    run_id = play(door, allow_write=True, cwd=str(door.cwd / "src"))
+    (result,) = model_stub.tool_results("exec_command")
+    assert "/src\n" in result.text
+    assert result.text.count("Read-only file system") == 1
+    assert sorted(entry["path"] for entry in door.state(run_id)["snapshot"]["files"]) == ["src/here.txt", "top.txt"]
+
+
 def test_a_reader_can_write_nowhere(tmp_path: Path, model_stub: ModelStub) -> None:
     model_stub.add(Script([shell("echo x > here; echo x > $CC_RUN_OUTBOX/x; cat README.md"), say("read it")]))
     door = door_for(tmp_path, model_stub)
@@ -202,6 +214,22 @@ def test_a_server_behind_a_wrapper_learns_whose_child_it_is(tmp_path: Path, mode
     door = door_for(tmp_path, model_stub, f'[mcp_servers.wrapped]\ncommand = "{server}"\nstartup_timeout_sec = 1\n')
     run_id = play(door)
     assert told.read_text().strip() == run_id
+
+
+def test_a_worker_that_calls_our_command_line_is_refused_whatever_the_user_lets_commands_see(
+    tmp_path: Path, model_stub: ModelStub
+) -> None:
+    ours = f"{sys.executable} -m cc_orchestrator run-streaming more --adapter fake"
+    model_stub.add(Script([shell(ours), say("could not")]))
+    door = door_for(
+        tmp_path, model_stub, '[shell_environment_policy]\ninherit = "none"\ninclude_only = ["PATH", "HOME"]\n'
+    )
+    run_id = play(door, allow_write=True)
+    (result,) = model_stub.tool_results("exec_command")
+    assert "Process exited with code 5" in result.text
+    assert "accepts and delivers nothing" in result.text
+    assert run_id in result.text
+    assert [path.name for path in Path(door.run(run_id).path).parent.glob("run_*")] == [run_id]
 
 
 def test_hooks_and_notifiers_of_the_users_do_not_run(tmp_path: Path, model_stub: ModelStub) -> None:

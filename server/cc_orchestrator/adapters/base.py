@@ -77,6 +77,7 @@ class WorkerRequest(NamedTuple):
     final_only: bool = False
     partial_messages: bool = False
     options: dict[str, Any] = _NONE  # adapter specific, e.g. the fake's script
+    tree: str | None = None  # root of a write run's own worktree; cwd may be a subfolder of it
     route: dict[str, Any] = _NONE  # what routing read from the CLI's own configuration
 
 

@@ -83,6 +83,8 @@ class CodexAdapter:
             scratch = os.path.join(request.run_dir, "scratch")
             env["TMPDIR"] = scratch
             argv += ["--sandbox", "workspace-write", "--add-dir", request.outbox, "--add-dir", scratch]
+            if request.tree is not None and request.tree != request.cwd:
+                argv += ["--add-dir", request.tree]
         else:
             # Outside git Codex refuses to start; a run that cannot write needs no git to be undone by.
             argv += ["--sandbox", "read-only", "--skip-git-repo-check"]

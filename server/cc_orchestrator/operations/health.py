@@ -39,7 +39,16 @@ class DoctorParams(Params):
 
 
 def _doctor(ctx: Context, params: DoctorParams) -> dict[str, Any]:
-    checks = [_python(), _git(ctx), _bytecode(), _containment(), _bell(), *_adapters(ctx), *_workspace(ctx, params)]
+    checks = [
+        _python(),
+        _git(ctx),
+        _bytecode(),
+        _environment(ctx),
+        _containment(),
+        _bell(),
+        *_adapters(ctx),
+        *_workspace(ctx, params),
+    ]
     return {
         "ok": all(row["ok"] for row in checks if row.get("needed", True)), "version": __version__,
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -116,10 +125,47 @@ def _adapter(ctx: Context, adapter: Adapter) -> dict[str, Any]:
             needed=False,
         )
     ok, text = (True, "bundled") if not adapter.executables else probe.ask([path, "--version"], env=ctx.env)
+    return _check(f"adapter {adapter.name}", ok, text + _keys(adapter, ctx), needed=False)
+
+
+def _keys(adapter: Adapter, ctx: Context) -> str:
+    """Which of the CLI's variables this door has and which keys it has not: names only."""
     names = [name for name in adapter.env_allow if not name.endswith("*") and ctx.env.get(name)]
+    keys = [name for name in adapter.secret_env if not name.endswith("*")]
+    text = f"; passes on {', '.join(names[:8])}" if names else ""
+    if adapter.capabilities.needs_model_service and keys and not any(ctx.env.get(name) for name in keys):
+        text += f"; not set here: {', '.join(keys[:6])} (then the CLI's own login is what counts)"
+    return text
+
+
+#: What Codex leaves an MCP server; a door that has no more cannot pass on keys, proxies or certificates.
+_BARE = frozenset({"HOME", "LANG", "PATH", "TERM", "TMPDIR"})
+_IGNORED = frozenset({"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"})
+
+
+def _environment(ctx: Context) -> dict[str, Any]:
+    """Whether this door got more than the few variables that some clients pass on."""
+    more = {name for name in ctx.env if not name.startswith("CC_")} - _BARE - _IGNORED
     return _check(
-        f"adapter {adapter.name}", ok, text + (f"; passes on {', '.join(names[:8])}" if names else ""), needed=False
+        "environment",
+        bool(more),
+        f"{len(more)} variables beyond {', '.join(sorted(_BARE))}"
+        if more
+        else f"only {', '.join(sorted(set(ctx.env) & _BARE))}",
+        "the client passes on nothing else: name the variables that workers need (keys, base URLs, proxies, certificates) in its "
+        "MCP configuration, or log the CLIs in",
+        needed=False,
     )
+
+
+def _folder(workspace: Workspace) -> dict[str, Any]:
+    """Whether the workspace folder is there and writable, or could be made."""
+    there = os.path.lexists(workspace.folder)
+    usable = os.path.isdir(workspace.folder) if there else True
+    writable = os.access(workspace.folder if there else workspace.root, os.W_OK)
+    found = workspace.folder if usable else f"{workspace.folder} is no folder"
+    text = found + ("" if workspace.repository else " (no git: read-only runs only)")
+    return _check("workspace", usable and writable, text, "make it a folder that you may write")
 
 
 def _workspace(ctx: Context, params: DoctorParams) -> list[dict[str, Any]]:
@@ -127,9 +173,7 @@ def _workspace(ctx: Context, params: DoctorParams) -> list[dict[str, Any]]:
         workspace = find_workspace(params.cwd or ctx.cwd, ctx.env)
     except CcError as error:
         return [_check("workspace", False, error.message, error.hint)]
-    base = workspace.folder if os.path.isdir(workspace.folder) else workspace.root
-    rows = [_check("workspace", os.access(base, os.W_OK), f"{workspace.folder}" + ("" if workspace.repository else " (no git: read-only runs only)"),
-                   "make the folder writable")]  # fmt: skip
+    rows = [_folder(workspace)]
     report = audit.check_ledger(workspace.ledger)
     found = f"{report.count} receipts" if report.ok else "; ".join(f"{row[0]}: {row[1]}" for row in report.problems[:3])
     rows.append(

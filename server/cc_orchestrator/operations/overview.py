@@ -152,7 +152,7 @@ RUN_STATUS = register(Operation(
 STATUS = register(Operation(
     name="cc_status", words=("status",), toolset="core", effect="read", default_on=True,
     summary="The workspace at a glance: what needs you first, live runs, recent ends, cost of the day.",
-    params=StatusParams, handler=_status, idempotent=True, search_hint="overview workspace dashboard attention",
+    params=StatusParams, handler=_status, idempotent=True, result_cap=SMALL, search_hint="overview workspace dashboard attention",
 ))  # fmt: skip
 LAST_RUN = register(Operation(
     name="cc_last_run", words=("last-run",), toolset="core", effect="read",

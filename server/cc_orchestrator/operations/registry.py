@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cc_orchestrator.core.errors import CcError, Internal, InvalidRequest, NotFound, PolicyDenied, Unavailable
-from cc_orchestrator.core.text import cut
+from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.operations import inherited
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.size import fit
@@ -25,7 +25,7 @@ Effect = Literal["read", "write", "destructive", "open_world"]
 class Params(BaseModel):
     """Base of all parameter models: unknown fields are errors."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False, defer_build=True)
 
 
 Handler = Callable[[Context, Any], dict[str, Any]]
@@ -135,6 +135,8 @@ def invoke(op: Operation, ctx: Context, raw: dict[str, Any]) -> dict[str, Any]:
         raise
     except OSError as error:
         raise _from_os(op, error) from error
+    except Exception as error:
+        raise Internal(f"{op.name}: {line(repr(error), 300)}", hint="report this; cc_doctor") from error
 
 
 def _from_os(op: Operation, error: OSError) -> CcError:
@@ -148,5 +150,10 @@ def _from_os(op: Operation, error: OSError) -> CcError:
         return Unavailable(
             f"{op.name}: not allowed to write or read{where}: {error.strerror}",
             hint="check the owner and mode of the folder",
+        )
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP):
+        return Unavailable(
+            f"{op.name}: something else stands where a folder or file of ours must be{where}: {error.strerror}",
+            hint="move it away",
         )
     return Internal(f"{op.name}: {error.strerror or error}{where}", hint="cc_doctor")

@@ -8,6 +8,7 @@ from cc_orchestrator.adapters.base import Adapter, WorkerRequest
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core.errors import Unavailable
 from cc_orchestrator.core.events import Fact
+from cc_orchestrator.core.redact import MAX_LINE
 from cc_orchestrator.runs.fold import State, apply, new_state, part
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.spec import RunSpec
@@ -44,8 +45,14 @@ def replay_run(run: RunDir) -> Replayed:
     state, facts, ending = replay_bytes(
         find_adapter(spec.adapter), _request(spec, run), data, exited.get("exit"), exited.get("signal")
     )
-    differences = {name: (recorded[name], state[name]) for name in COMPARED if recorded[name] != state[name]}
+    before, after = _comparable(recorded), _comparable(state)
+    differences = {name: (before[name], after[name]) for name in COMPARED if before[name] != after[name]}
     return Replayed(facts, data.count(b"\n"), differences, ending)
+
+
+def _comparable(state: State) -> State:
+    """Tools by their counts: places in the journal are the recording's own."""
+    return {**state, "tools": {name: entry["count"] for name, entry in state["tools"].items()}}
 
 
 def replay_bytes(
@@ -56,7 +63,10 @@ def replay_bytes(
     state = new_state()
     seq = 0
     session.begin()
-    for line in data.splitlines():
+    for line in data.split(b"\n"):
+        if len(line) > MAX_LINE:
+            # Live, such a line was kept raw and not read.
+            continue
         for effect in session.on_line(line, line):
             if isinstance(effect, Fact):
                 seq += 1

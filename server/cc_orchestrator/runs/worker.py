@@ -35,7 +35,7 @@ def request_for(spec: RunSpec, run: RunDir, place: Place, prompt: str, parent: M
         run_dir=run.path, outbox=run.outbox, model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
         max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
         final_only=spec.limits.final_only, partial_messages=spec.partial_messages, options=spec.options,
-        route=spec.route,
+        tree=spec.worktree, route=spec.route,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 from cc_orchestrator.core.errors import CcError, InvalidRequest
@@ -27,20 +28,25 @@ def main(argv: list[str]) -> int:
         return reference.main(argv[1:])
     if argv[:1] == ["completion"]:
         return _completion(argv[1:])
-    given = build_parser().parse_args(argv)
-    op = find(given._op)
+    as_json = "--json" in argv
     try:
-        ctx = Context.here("cli")
-        if given.directory:
-            ctx = Context(cwd=_directory(given.directory), env=ctx.env, channel="cli")
-        answer = invoke(op, ctx, arguments(op, given))
+        answer = _run(argv)
     except CcError as error:
-        _fail(error, as_json=given.json)
+        _fail(error, as_json=as_json)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    _print(json.dumps(answer, ensure_ascii=False) if given.json else render(answer))
+    _print(json.dumps(answer, ensure_ascii=False, default=str) if as_json else render(answer))
     return 1 if answer.get("ok") is False else 0
+
+
+def _run(argv: list[str]) -> dict[str, Any]:
+    given = build_parser().parse_args(argv)
+    op = find(given._op)
+    ctx = Context.here("cli")
+    if given.directory:
+        ctx = replace(ctx, cwd=_directory(given.directory))
+    return invoke(op, ctx, arguments(op, given))
 
 
 def _directory(text: str) -> str:
@@ -59,7 +65,8 @@ def _fail(error: CcError, *, as_json: bool) -> None:
 
 def _print(text: str) -> None:
     try:
-        sys.stdout.write(text + "\n")
+        # Halves of surrogate pairs in a worker's text cannot be written.
+        sys.stdout.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         # `| head` went away: not our failure; keep Python from failing once more at exit.

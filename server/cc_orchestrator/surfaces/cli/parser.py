@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any, Literal, get_args, get_origin
+import os
+import sys
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -14,11 +16,21 @@ from cc_orchestrator.operations.catalog import operations
 from cc_orchestrator.operations.registry import Operation
 
 _GIVEN = argparse.SUPPRESS
+#: The most that is read of a text from a file or stdin; the parameter's own limit is below it.
+MAX_TEXT = 8_000_000
 
 
-def build_parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Mistakes are InvalidRequest like all others, so that `--json` and the exit status hold for them too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing usage."""
+        raise InvalidRequest(f"{self.prog}: {message}", hint=f"{self.prog} --help")
+
+
+def build_parser() -> Parser:
     """The whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="cc-orchestrator", description="Hand bounded work to coding CLIs, watch them, prove their work and accept it.",
         epilog="`cc-orchestrator mcp` is the MCP server. `cc-orchestrator COMMAND --help` explains a command.",
     )  # fmt: skip
@@ -60,12 +72,17 @@ def _add(command: argparse.ArgumentParser, op: Operation, name: str, field: Fiel
         options["type"] = kind
     else:
         options["metavar"] = "JSON" if kind is not str else name.upper()
+    long_text = name in op.long_texts
+    if long_text:
+        command.add_argument(
+            f"{flag}-file", dest=f"_{name}_file", metavar="FILE", default=_GIVEN, help=f"read {name} from a file, `-` for stdin",
+        )  # fmt: skip
     if name == op.positional:
-        if not field.is_required() and "nargs" not in options:
+        if (long_text or not field.is_required()) and "nargs" not in options:
             options["nargs"] = "?"
         command.add_argument(name, **options)
         return
-    command.add_argument(flag, dest=name, required=field.is_required(), **options)
+    command.add_argument(flag, dest=name, required=field.is_required() and not long_text, **options)
 
 
 def plain_type(annotation: Any) -> Any:
@@ -82,6 +99,11 @@ def arguments(op: Operation, given: argparse.Namespace) -> dict[str, Any]:
     """The raw arguments of an operation from what was typed. InvalidRequest for JSON that is none."""
     raw: dict[str, Any] = {}
     for name, field in op.params.model_fields.items():
+        if hasattr(given, f"_{name}_file"):
+            if getattr(given, name, None) is not None:
+                raise InvalidRequest(f"{op.name}: {name} is given twice, as an argument and as a file")
+            raw[name] = read_text(getattr(given, f"_{name}_file"))
+            continue
         if not hasattr(given, name):
             continue
         value = getattr(given, name)
@@ -90,6 +112,21 @@ def arguments(op: Operation, given: argparse.Namespace) -> dict[str, Any]:
             value = _json(op, name, value, text_is_fine=str in get_args(kind))
         raw[name] = value
     return raw
+
+
+def read_text(path: str) -> str:
+    """A text from a file or, for `-`, from stdin: no limit of argv, nothing for `ps` to see. Raises InvalidRequest."""
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read(MAX_TEXT + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MAX_TEXT + 1)
+    except OSError as error:
+        raise InvalidRequest(f"{os.path.abspath(path)} cannot be read: {error.strerror}") from error
+    if len(data) > MAX_TEXT:
+        raise InvalidRequest(f"{path} holds more than {MAX_TEXT} bytes")
+    return data.decode("utf-8", "replace")
 
 
 def _json(op: Operation, name: str, text: str, *, text_is_fine: bool) -> Any:

@@ -25,8 +25,7 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 
 from cc_orchestrator import __version__
-from cc_orchestrator.core.errors import CcError, Internal
-from cc_orchestrator.core.text import line
+from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.operations.catalog import TOOLSETS, listed
 from cc_orchestrator.operations.context import Cancellation, Context
 from cc_orchestrator.operations.greeting import on_door_start
@@ -146,9 +145,6 @@ async def _call(
         raise
     except CcError as error:
         return _failure(error)
-    except Exception as error:  # noqa: BLE001 - a process edge: a defect must reach the caller as one
-        print(f"{params.name[:80]}: {error!r}", file=sys.stderr)  # noqa: T201
-        return _failure(Internal(f"{params.name[:80]}: {line(repr(error), 300)}", hint="report this; cc_doctor"))
 
 
 def _with_client(base: Context, ctx: _Ctx, gone: Cancellation) -> Context:
