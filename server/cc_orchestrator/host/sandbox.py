@@ -32,6 +32,9 @@ _HIDDEN = (
     "/etc/ssl/private", "/etc/kubernetes", "/etc/rancher", "/etc/wireguard", "/etc/krb5.keytab", "/etc/NetworkManager",
     "/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key", "/etc/docker", "/etc/netrc",
 )  # fmt: skip
+#: Settings and memory of the kernel: folders become read-only, files cannot be opened.
+_KERNEL = ("/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi", "/proc/scsi", "/proc/driver", "/proc/mtrr", "/proc/kcore",
+           "/proc/kmsg", "/proc/sysrq-trigger", "/proc/keys", "/proc/timer_list", "/proc/kpageflags", "/proc/kpagecount")  # fmt: skip
 #: Read-only below the worker's otherwise empty home: tools and how git is to be written, never a credential.
 _TOOLCHAINS = (
     ".local/bin", ".local/lib", ".local/share/uv", ".local/share/pipx", ".local/share/mise", ".local/share/pnpm",
@@ -68,6 +71,7 @@ class GitPaths(NamedTuple):
     admin: str
     heads: str
     logs: str
+    branch: str  # the last part of its name
 
 
 class CliHome(NamedTuple):
@@ -142,7 +146,7 @@ def plan_sandbox(
         command = inside({"hosts": local_hosts(ground.hosts), "port": PROXY_PORT, "socket": PROXY_SOCKET}, argv)
         inner.update(proxy_variables())
         mounts.append(Mount("ro", PROXY_SOCKET, ground.proxy))
-    return Plan((*_bubblewrap(level, backend, ground, mounts), "--", *command), inner, level, backend.name, True)
+    return Plan((*_bubblewrap(level, backend, ground, mounts, look), "--", *command), inner, level, backend.name, True)
 
 
 def inside(config: Mapping[str, object], argv: Sequence[str]) -> tuple[str, ...]:
@@ -266,7 +270,7 @@ def _environment(env: Mapping[str, str], ground: Ground) -> dict[str, str]:
 # ---------------------------------------------------------------- bubblewrap
 
 
-def _bubblewrap(level: Level, backend: Backend, ground: Ground, mounts: Sequence[Mount]) -> tuple[str, ...]:
+def _bubblewrap(level: Level, backend: Backend, ground: Ground, mounts: Sequence[Mount], look: Look) -> tuple[str, ...]:
     argv = [backend.program, *backend.flags, "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--cap-drop", "ALL"]
     if backend.locks_namespaces and not ground.nests:
         argv.append("--disable-userns")
@@ -274,6 +278,12 @@ def _bubblewrap(level: Level, backend: Backend, ground: Ground, mounts: Sequence
         argv.append("--unshare-net")
     # In argv, where whatever the worker starts can read it of its first ancestor: see ancestry.py.
     argv += ["--setenv", MARKER, ground.run_id, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    # Root in a user namespace is still the owner of these, and bubblewrap covers them for others only.
+    for path in _KERNEL:
+        if look(path) == "dir":
+            argv += ["--ro-bind", path, path]
+        elif look(path):
+            argv += ["--ro-bind", "/dev/null", path]
     hidden: list[str] = []
     for kind, target, source in mounts:
         if kind == "hide":

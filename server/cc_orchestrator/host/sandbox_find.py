@@ -69,6 +69,11 @@ def landlock_abi() -> int:
     return max(0, int(ctypes.CDLL(None).syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1)))
 
 
+def user_namespace(locks: bool) -> tuple[str, ...]:
+    """The flags with which bubblewrap can lock user namespaces afterwards."""
+    return ("--unshare-user",) if locks else ()
+
+
 def find_program(name: str, path: str) -> str | None:
     """The absolute path of a program; folders of the path that are relative do not count."""
     for folder in path.split(os.pathsep):
@@ -84,7 +89,8 @@ def _find_bubblewrap(path: str) -> tuple[Backend | None, str]:
         return None, f"bubblewrap is not installed: {_FIX}"
     said = ""
     # The second: bubblewrap before 0.8, or one that is setuid.
-    for flags, locks in ((("--unshare-user",), True), ((), False)):
+    for locks in (True, False):
+        flags = user_namespace(locks)
         extra = ("--disable-userns",) if locks else ()
         try:
             done = subprocess.run(

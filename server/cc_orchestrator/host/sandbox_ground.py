@@ -64,14 +64,20 @@ def hidden_by_environment(env: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def git_paths(tree: str, branch: str | None) -> GitPaths:
-    """The folders of git for a worktree (or a checkout that is only read). Raises SandboxError."""
+    """The folders of git for a worktree (or a checkout that is only read), without asking git. Raises SandboxError."""
+    admin = os.path.join(tree, ".git")
     try:
-        out = Git(tree).text("rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir")
-    except GitError as error:
-        raise SandboxError(f"git cannot say where its files are: {error}") from error
-    common, admin = (os.path.realpath(line) for line in out.splitlines()[:2])
-    folder = os.path.dirname(os.path.join("refs", "heads", branch or "cc/none"))
-    return GitPaths(common, admin, os.path.join(common, folder), os.path.join(common, "logs", folder))
+        if os.path.isfile(admin):
+            with open(admin, encoding="utf-8", errors="surrogateescape") as file:
+                admin = os.path.realpath(os.path.join(tree, file.read().partition("gitdir:")[2].strip()))
+        common = admin
+        if os.path.isfile(os.path.join(admin, "commondir")):
+            with open(os.path.join(admin, "commondir"), encoding="utf-8", errors="surrogateescape") as file:
+                common = os.path.realpath(os.path.join(admin, file.read().strip()))
+    except OSError as error:
+        raise SandboxError(f"where git's files are cannot be read: {error}") from error
+    folder, name = os.path.split(os.path.join("refs", "heads", branch or "cc/none"))
+    return GitPaths(common, admin, os.path.join(common, folder), os.path.join(common, "logs", folder), name)
 
 
 def prepare(ground: Ground, copies: Sequence[str]) -> None:
@@ -96,10 +102,15 @@ def _prepare_git(ground: Ground, git: GitPaths) -> None:
         if "worktreeconfig" in file.read().lower():
             # Made by the worker, it would be configuration of ours.
             os.close(os.open(os.path.join(git.admin, "config.worktree"), os.O_WRONLY | os.O_CREAT, 0o600))
-    here = Git(ground.tree)
-    name = here.text("symbolic-ref", "-q", "HEAD")
-    with open(os.path.join(ground.private, "heads", os.path.basename(name)), "w", encoding="ascii") as file:
-        file.write(here.text("rev-parse", "--verify", "HEAD^{commit}") + "\n")
+    name = git.branch
+    try:
+        with open(os.path.join(git.heads, name), encoding="ascii") as file:
+            commit = file.read().strip()
+    except OSError:
+        # Packed, or a worktree that is on no branch.
+        commit = Git(ground.tree).text("rev-parse", "--verify", "HEAD^{commit}")
+    with open(os.path.join(ground.private, "heads", name), "w", encoding="ascii") as file:
+        file.write(commit + "\n")
 
 
 def _copy(path: str, target: str) -> None:

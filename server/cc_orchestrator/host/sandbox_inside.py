@@ -166,7 +166,7 @@ def main(argv: list[str]) -> None:
             restrict(**config["landlock"])
         if "socket" in config:
             relay(config)
-        os.execvp(argv[2], argv[2:])
+        os.execvp(argv[2], argv[2:])  # noqa: S606 - the worker takes the place of this program
     except OSError as error:
         os.write(2, f"sandbox: {error}\n".encode())
         os._exit(125)

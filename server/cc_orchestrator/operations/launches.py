@@ -182,7 +182,8 @@ def started(launched: Launched, now: float) -> dict[str, Any]:
     out: dict[str, Any] = {
         "run_id": spec.run_id, "task_id": spec.task_id, "status": state["status"], "reason": state["reason"],
         "liveness": liveness(state, now), "adapter": spec.adapter, "model": spec.model or "CLI default",
-        "cwd": spec.worktree or spec.cwd, "branch": spec.branch, "sandbox": spec.sandbox if spec.sandbox != "none" else None, "declared": list(spec.declared) or None,
+        "cwd": spec.worktree or spec.cwd, "branch": spec.branch, "sandbox": spec.sandbox if spec.sandbox != "none" else None,
+        "declared": list(spec.declared) or None,
         "detail": cut(str(state["detail"]), 300) if state["detail"] else None,
         "repeated": True if not launched.created else None, "cursor": str(START), "next": next_call(state),
     }  # fmt: skip

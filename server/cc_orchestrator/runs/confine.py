@@ -10,7 +10,7 @@ from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.host.git import GitError
 from cc_orchestrator.host.process import SpawnError
 from cc_orchestrator.host.sandbox import Backend, CliHome, Ground, Level, SandboxError, at_least, plan_sandbox
-from cc_orchestrator.host.sandbox_find import find_sandbox
+from cc_orchestrator.host.sandbox_find import user_namespace
 from cc_orchestrator.host.sandbox_ground import (
     Proxy,
     git_paths,
@@ -65,12 +65,10 @@ def confine(adapter: Adapter, request: WorkerRequest, spec: RunSpec, invocation:
 
 
 def _backend(spec: RunSpec) -> Backend:
-    backend, why = find_sandbox(os.environ)
-    if backend is None:
-        raise SandboxError(why)
-    if backend.name != spec.sandbox_backend:
-        raise SandboxError(f"{spec.sandbox_backend} was promised, and there is only {backend.name}")
-    return backend
+    """What launch tried and found; should it work no more, then the worker does not start."""
+    if spec.sandbox_backend not in ("bubblewrap", "landlock"):
+        raise SandboxError(f"the spec names no sandbox ({spec.sandbox_backend})")
+    return Backend(spec.sandbox_backend, spec.sandbox_program, user_namespace(spec.sandbox_locks), spec.sandbox_locks)
 
 
 def ground_of(spec: RunSpec, request: WorkerRequest, invocation: Invocation, footprint: Footprint) -> Ground:

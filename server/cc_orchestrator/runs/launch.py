@@ -140,7 +140,7 @@ def _spec(
         outbox=os.path.join(folder, "outbox"),
     )  # fmt: skip
     place = _place(workspace, request, cwd)
-    level, backend, gaps = choose_level(request.sandbox, request.sandbox_hosts, cwd, env, may_write=request.allow_write)
+    level, backend = choose_level(request.sandbox, request.sandbox_hosts, cwd, env, may_write=request.allow_write)
     spec = RunSpec(
         run_id=run_id, task_id=request.task_id, created_at=now, workspace_root=workspace.root, repository=workspace.repository,
         cwd=cwd, adapter=adapter.name, executable=executable, role=request.role, allow_write=request.allow_write,
@@ -148,7 +148,9 @@ def _spec(
         task=cut(masked_text(request.task), 2_000), profile=request.profile, model=request.model,
         partial_messages=request.partial_messages, options=request.options, route=request.route, client_request_id=request.client_request_id,
         actor=request.actor, channel=request.channel, limits=request.limits, scope=request.scope,
-        sandbox=level, sandbox_backend=backend, sandbox_hosts=request.sandbox_hosts, **place,
+        sandbox=level, sandbox_backend=backend.name if backend else None,
+        sandbox_program=backend.program if backend else "", sandbox_locks=bool(backend and backend.locks_namespaces),
+        sandbox_hosts=request.sandbox_hosts, **place,
     )  # fmt: skip
     probe = WorkerRequest(
         run_id=run_id, prompt=prompt, cwd=spec.cwd, allow_write=spec.allow_write, executable=executable, env={}, run_dir=folder,
@@ -162,7 +164,7 @@ def _spec(
         raise InvalidRequest(
             f"{adapter.name} cannot do this: " + "; ".join(problems), hint="change the named parameters"
         )
-    return spec._replace(declared=(*adapter.declare(probe), *gaps)), prompt
+    return spec._replace(declared=(*adapter.declare(probe), *(backend.gaps if backend else ()))), prompt
 
 
 def _place(workspace: Workspace, request: LaunchRequest, cwd: str) -> dict[str, Any]:

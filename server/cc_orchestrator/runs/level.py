@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from cc_orchestrator.core.errors import InvalidRequest, Unavailable
-from cc_orchestrator.host.sandbox import Level, at_least, is_within
+from cc_orchestrator.host.sandbox import Backend, Level, at_least, is_within
 from cc_orchestrator.host.sandbox_find import find_sandbox
 
 
 def choose_level(
     asked: str | None, hosts: Sequence[str], cwd: str, env: Mapping[str, str], *, may_write: bool
-) -> tuple[Level, str | None, tuple[str, ...]]:
-    """`(level, backend, what it does not hold)`. A level that cannot be had is refused: InvalidRequest, Unavailable."""
+) -> tuple[Level, Backend | None]:
+    """The level and, from `fs` on, what keeps it. A level that cannot be had is refused: InvalidRequest, Unavailable."""
     lowest: Level = "worktree" if may_write else "none"
     wanted = cast("Level", asked or lowest)
     if wanted == "worktree" and not may_write:
@@ -25,7 +25,7 @@ def choose_level(
         raise InvalidRequest("sandbox_hosts means something at sandbox fs+net only", hint='sandbox="fs+net"')
     if not at_least(wanted, "fs"):
         # A write run has its worktree whatever was asked for.
-        return lowest if may_write else wanted, None, ()
+        return lowest if may_write else wanted, None
     home = os.path.realpath(env.get("HOME") or os.path.expanduser("~"))
     if is_within(home, cwd):
         raise InvalidRequest(
@@ -38,7 +38,7 @@ def choose_level(
         )
     if wanted == "fs+net":
         _check_network(backend.name, env)
-    return wanted, backend.name, backend.gaps
+    return wanted, backend
 
 
 def _check_network(backend: str, env: Mapping[str, str]) -> None:

@@ -74,6 +74,8 @@ class RunSpec(NamedTuple):
     declared: tuple[str, ...] = ()  # what the adapter cannot promise for this run
     sandbox: str = "none"  # level of host.sandbox that was asked for and is kept
     sandbox_backend: str | None = None
+    sandbox_program: str = ""
+    sandbox_locks: bool = False  # it can keep the worker from namespaces of its own
     sandbox_hosts: tuple[str, ...] = ()  # `host:port` beside those of the adapter, at fs+net
     client_request_id: str | None = None
     actor: str = "controller"
