@@ -104,3 +104,16 @@ def test_killed_before_the_branch_moved_it_is_lost_and_said_so(tmp_path: Path, i
     git(door.cwd, "checkout", "-q", "--", ".")
     assert git(door.cwd, "status", "--porcelain") == ""
     assert door.call("cc_deliver", run_id=run_id, target="main")["how"] == "fast_forward"
+
+
+def test_an_end_that_a_crash_tore_off_its_newline_stays_the_only_one(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    done = door.call("cc_deliver", run_id=accepted(door), target="main")
+    files = door.cwd / ".agent-workspace"
+    journal = files / "deliveries" / done["delivery_id"] / "events.ndjson"
+    journal.write_bytes(journal.read_bytes().rstrip(b"\n"))
+    (files / "jobs/live" / done["delivery_id"]).write_text(f"deliveries/{done['delivery_id']}")
+    assert door.call("cc_wait", ids=[done["delivery_id"]])["woke"][0]["status"] == "succeeded"
+    assert journal.read_bytes().count(b"system.job_finished") == 1
+    assert len(door.call("cc_receipts", kind="delivery")["receipts"]) == 1
+    assert list((files / "jobs/live").iterdir()) == []

@@ -228,15 +228,15 @@ def settle_delivery(workspace: Workspace, job: JobDir, clock: Clock) -> bool:
     if held is None:
         return False
     try:
-        state = read_job(job)
-        if state.told:
-            jobdir.retire(workspace, job.job_id)
-            return False
-        # Its git may still be at work: only when that is over can be told where the branch is.
-        end_helpers(job.job_id)
-        status, more = _find_out(workspace, job)
+        # The journal first: it closes off a torn line, which may turn out to be the end.
         journal = Journal(job.journal, job.job_id, clock)
         try:
+            if read_job(job).told:
+                jobdir.retire(workspace, job.job_id)
+                return False
+            # Its git may still be at work: only when that is over can be told where the branch is.
+            end_helpers(job.job_id)
+            status, more = _find_out(workspace, job)
             _record(workspace, job, journal, status, more, clock)
         finally:
             journal.close()
