@@ -148,6 +148,7 @@ def test_where_only_a_session_holds_sampled_descendants_are_killed_too(tmp_path:
     tree.sample()
     below = proctable.descendants(child.pid)
     tree.kill(4.0)
+    until(lambda: reap(child), 2.0)
     for pid in (child.pid, *below):
         until_gone(pid, 2.0)
     for fd in (child.stdout, child.stderr, child.exit_fd):
