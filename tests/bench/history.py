@@ -15,7 +15,7 @@ from cc_orchestrator.runs.closing import settle
 from cc_orchestrator.runs.fold import fold
 from cc_orchestrator.runs.recorder import write_fold
 from cc_orchestrator.runs.spec import RunSpec
-from cc_orchestrator.store import atomic, lock
+from cc_orchestrator.store import atomic
 from cc_orchestrator.store.journal import Journal
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir, hidden_folder, reveal
@@ -42,9 +42,7 @@ def add_run(workspace: Workspace, events: int) -> RunDir:
         cwd=workspace.root, adapter="fake", executable="", role="implementation", allow_write=False, prompt_sha256="0" * 64,
         prompt_bytes=100, task="a run of the past", model="model-small",
     )  # fmt: skip
-    hidden = hidden_folder(workspace.runs, run_id)
-    held = lock.take(hidden.lock)
-    assert held is not None
+    hidden, held = hidden_folder(workspace.runs, run_id)
     try:
         atomic.write_json(hidden.spec, spec.to_json())
         journal = Journal(hidden.journal, run_id, _CLOCK)
@@ -58,7 +56,7 @@ def add_run(workspace: Workspace, events: int) -> RunDir:
             journal.close()
         write_all(hidden, state, _CLOCK)
         run = reveal(hidden, workspace.runs, run_id)
-        settle(run, spec, state, _CLOCK)
+        settle(spec, state, _CLOCK)
     finally:
         os.close(held)
     return run

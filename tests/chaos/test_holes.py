@@ -313,6 +313,7 @@ def test_a_claim_is_bound_before_its_run_is_visible(tmp_path: Path) -> None:
 def test_a_door_that_died_while_it_made_the_workspace_leaves_nothing_that_git_shows(tmp_path: Path) -> None:
     door = Door(tmp_path)
     os.mkdir(door.cwd / ".agent-workspace")
+    (door.cwd / ".agent-workspace" / "..gitignore.1.ab.tmp").touch()
     for name in ("cc_status", "cc_recover", "cc_workspace_status", "cc_run_status"):
         door.call(name)
         assert git(door.cwd, "status", "--porcelain", "--untracked-files=all") == "", name

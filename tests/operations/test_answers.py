@@ -19,6 +19,7 @@ from cc_orchestrator.store import index
 from cc_orchestrator.store.paths import find_workspace
 from kit.door import Door
 
+pytestmark = pytest.mark.timeout(180)
 LONG = 'wörds and "quotes" \\ 🙂 ' * 4_000
 SMALL = 1_536
 

@@ -19,6 +19,7 @@ from cc_orchestrator.operations.registry import invoke
 from kit.door import Door
 from kit.wire import Wire, command_line
 
+pytestmark = pytest.mark.timeout(180)
 RUN = "run_01k3000000abcdefghjk"
 CLI = [sys.executable, "-m", "cc_orchestrator", "--json"]
 

@@ -13,10 +13,10 @@ from cc_orchestrator.core.asking import ToolCall
 from cc_orchestrator.policy.globs import matches, matches_any
 from cc_orchestrator.policy.rules import Posture, decide, reads_only
 
-TREE = "/work/tree"
-READER = Posture(allow_write=False, cwd=TREE, outbox="/work/outbox")
-WRITER = Posture(allow_write=True, cwd=TREE, outbox="/work/outbox", scope_deny=("secret/**", ".env"))
-SCOPED = Posture(allow_write=True, cwd=TREE, outbox="/work/outbox", scope_allow=("src",))
+TREE = "/place/tree"
+READER = Posture(allow_write=False, cwd=TREE, outbox="/place/outbox")
+WRITER = Posture(allow_write=True, cwd=TREE, outbox="/place/outbox", scope_deny=("secret/**", ".env"))
+SCOPED = Posture(allow_write=True, cwd=TREE, outbox="/place/outbox", scope_allow=("src",))
 
 
 def real(path: str) -> str:
@@ -134,8 +134,8 @@ def test_what_leaves_the_tree_or_the_machine_asks(text: str) -> None:
         "tee /var/x < a",
         "mkdir -p /opt/x",
         "mv a ../../b",
-        "echo x>>/root/y",
-        "touch '/root/z'",
+        "echo x>>/srv/y",
+        "touch '/srv/z'",
     ],
 )
 def test_a_command_that_plainly_writes_outside_asks(text: str) -> None:
@@ -165,11 +165,11 @@ def test_our_own_command_line_is_denied_to_every_worker(text: str, posture: Post
     [
         ("src/a.py", ("allow", "edit.own-tree")), (f"{TREE}/a", ("allow", "edit.own-tree")), ("a/../b", ("allow", "edit.own-tree")),
         ("../x", ("ask", "edit.outside")), ("/etc/passwd", ("ask", "edit.outside")), ("a/../../tree2/x", ("ask", "edit.outside")),
-        ("/work/tree2/x", ("ask", "edit.outside")), (".git/config", ("deny", "edit.git-files")),
+        ("/place/tree2/x", ("ask", "edit.outside")), (".git/config", ("deny", "edit.git-files")),
         ("x/../.git/hooks/pre-commit", ("deny", "edit.git-files")),
         (".git", ("deny", "edit.git-files")), ("sub/.git/config", ("deny", "edit.git-files")), ("secret/x", ("deny", "edit.scope-deny")),
         ("a/../secret/x", ("deny", "edit.scope-deny")), (".env", ("deny", "edit.scope-deny")), ("deep/.env", ("deny", "edit.scope-deny")),
-        ("/work/outbox/handoff.json", ("allow", "edit.outbox")),
+        ("/place/outbox/handoff.json", ("allow", "edit.outbox")),
     ],
 )  # fmt: skip
 def test_an_edit_is_judged_by_where_it_really_goes(path: str, expected: tuple[str, str]) -> None:
@@ -178,7 +178,7 @@ def test_an_edit_is_judged_by_where_it_really_goes(path: str, expected: tuple[st
 
 def test_a_read_only_run_edits_only_its_outbox() -> None:
     assert edit("a", READER) == ("ask", "edit.read-only-run")
-    assert edit("/work/outbox/a", READER) == ("allow", "edit.outbox")
+    assert edit("/place/outbox/a", READER) == ("allow", "edit.outbox")
 
 
 def test_a_scope_that_allows_denies_all_else() -> None:
@@ -209,7 +209,7 @@ def test_a_link_inside_the_tree_does_not_lead_out_of_it(tmp_path: Path) -> None:
 
 
 def test_other_kinds_have_their_rules() -> None:
-    assert decide(ToolCall("Read", "read", paths=("/home/u/.ssh/id",)), READER, real).rule == "read.secret-place"
+    assert decide(ToolCall("Read", "read", paths=("~/.ssh/id",)), READER, real).rule == "read.secret-place"
     assert decide(ToolCall("Read", "read", paths=("a",)), READER, real).decision == "allow"
     assert decide(ToolCall("Task", "delegate"), READER, real).decision == "allow"
     assert decide(ToolCall("AskUserQuestion", "ask"), READER, real).decision == "allow"

@@ -19,6 +19,7 @@ from cc_orchestrator.surfaces.docs import reference
 from kit.door import Door
 from kit.wire import command_line
 
+pytestmark = pytest.mark.timeout(180)
 RUN = "run_01k3000000abcdefghjk"
 
 

@@ -51,6 +51,10 @@ _MIN_KNOWN = 8
 _compiled: dict[str, re.Pattern[bytes]] = {}
 
 
+#: A longer line comes in fragments and is not read as a message.
+MAX_LINE = 1 << 20
+
+
 class Line(NamedTuple):
     """One whole line without its newline."""
 
@@ -154,7 +158,7 @@ class Masker:
     `counts` tells what was masked. A line over `max_line` bytes comes in fragments, so memory stays near `max_line`.
     """
 
-    def __init__(self, known: Iterable[bytes] = (), *, max_line: int = 1 << 20) -> None:
+    def __init__(self, known: Iterable[bytes] = (), *, max_line: int = MAX_LINE) -> None:
         self._known = _variants(known)
         self._max = max(max_line, 4 * _OVERLAP)
         self._piece = min(_PIECE, self._max)

@@ -26,6 +26,7 @@ from cc_orchestrator.host.candidate import (
 )
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.host.process import identify
+from cc_orchestrator.host.tree import HELPER, end_helpers
 from cc_orchestrator.host.worktree import is_clean
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import atomic, jobdir, ledger, lock
@@ -186,7 +187,7 @@ def _carry_out(workspace: Workspace, git: Git, plan: dict[str, Any], clock: Cloc
 
 def _advance(workspace: Workspace, git: Git, job: JobDir, journal: Journal, plan: dict[str, Any]) -> None:
     try:
-        advance_branch(git, plan["target"], plan["before"], plan["after"])
+        advance_branch(git, plan["target"], plan["before"], plan["after"], env={HELPER: job.job_id})
     except (CcError, GitError) as error:
         # Refused at the last moment: nothing moved, so there is nothing to give a receipt for.
         text = line(str(error), 300)
@@ -227,13 +228,15 @@ def settle_delivery(workspace: Workspace, job: JobDir, clock: Clock) -> bool:
     if held is None:
         return False
     try:
-        state = read_job(job)
-        if state.told:
-            jobdir.retire(workspace, job.job_id)
-            return False
-        status, more = _find_out(workspace, job)
+        # The journal first: it closes off a torn line, which may turn out to be the end.
         journal = Journal(job.journal, job.job_id, clock)
         try:
+            if read_job(job).told:
+                jobdir.retire(workspace, job.job_id)
+                return False
+            # Its git may still be at work: only when that is over can be told where the branch is.
+            end_helpers(job.job_id)
+            status, more = _find_out(workspace, job)
             _record(workspace, job, journal, status, more, clock)
         finally:
             journal.close()

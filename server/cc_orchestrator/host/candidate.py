@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from cc_orchestrator.core.errors import Conflict, NotFound
@@ -62,12 +63,15 @@ def checked_out_at(git: Git, branch: str) -> str | None:
     return None
 
 
-def advance_branch(git: Git, branch: str, old: str, new: str) -> None:
-    """Move a branch from `old` to its descendant `new`. Conflict when it moved meanwhile or its checkout is not clean."""
+def advance_branch(git: Git, branch: str, old: str, new: str, *, env: Mapping[str, str] | None = None) -> None:
+    """Move a branch from `old` to its descendant `new`. Conflict when it moved meanwhile or its checkout is not clean.
+
+    `env` is added to the environment of the git that moves it, so that it can be found when its caller dies.
+    """
     place = checked_out_at(git, branch)
     if place is None or not os.path.isdir(place):
         status, _out, err = git.try_run(
-            "update-ref", "-m", "cc-orchestrator: deliver", f"refs/heads/{branch}", new, old
+            "update-ref", "-m", "cc-orchestrator: deliver", f"refs/heads/{branch}", new, old, env=env
         )
         if status:
             raise Conflict(f"{branch} moved away from {old[:12]} meanwhile: {err.strip()[:200]}", hint="deliver again")
@@ -77,7 +81,7 @@ def advance_branch(git: Git, branch: str, old: str, new: str) -> None:
             f"{branch} is checked out in {place}, which has uncommitted changes",
             hint="commit or move them, then deliver again",
         )
-    here = Git(place, as_orchestrator=True)
+    here = Git(place, as_orchestrator=True, env=env)
     if here.text("rev-parse", "HEAD") != old:
         raise Conflict(f"{branch} moved away from {old[:12]} meanwhile", hint="deliver again")
     # Refuses whatever it would have to overwrite; files that git ignores are only safe with the second flag.

@@ -78,7 +78,9 @@ def _write_tree(git: Git, exclude: Sequence[str]) -> tuple[str, str | None]:
     with ScratchFolder(os.path.dirname(index), "cc-index-") as folder:
         private = os.path.join(folder, "index")
         if os.path.exists(index):
-            load("shutil").copyfile(index, private)
+            # With its time: git reads a file again only if it is not older than the index. A copy with a time of its own
+            # would hide a change of the same size made within the second of the checkout.
+            load("shutil").copy2(index, private)
         env = {"GIT_INDEX_FILE": private}
         pathspec = [".", *(f":(exclude){path}" for path in exclude)]
         # advice.addEmbeddedRepo: a repository that the worker made inside becomes a gitlink, silently.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.operations.context import Context
-from cc_orchestrator.runs.sweep import forget_unborn, sweep
+from cc_orchestrator.operations.place import settle_lost
+from cc_orchestrator.runs.sweep import forget_unborn
 from cc_orchestrator.store.paths import find_workspace
 from cc_orchestrator.store.rundir import remove_unborn
 
@@ -15,7 +16,7 @@ def on_door_start(ctx: Context) -> None:
         return
     try:
         workspace = find_workspace(ctx.cwd, ctx.env)
-        sweep(workspace, ctx.clock)
+        settle_lost(ctx, workspace)
         remove_unborn(workspace.runs, forget_unborn)
     except (CcError, OSError):
         return

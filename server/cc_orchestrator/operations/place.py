@@ -28,6 +28,10 @@ def settle_lost(ctx: Context, workspace: Workspace) -> None:
     """Close lost runs and jobs. A worker's own calls and an unwritable disk leave that to others."""
     if ctx.worker_run_id:
         return
+    try:
+        hide_workspace(workspace)
+    except OSError:
+        pass
     for settle in (sweep, settle_jobs):
         try:
             settle(workspace, ctx.clock)
@@ -38,12 +42,17 @@ def settle_lost(ctx: Context, workspace: Workspace) -> None:
 def prepare_workspace(ctx: Context, workspace: Workspace) -> None:
     """Make the workspace folder, hidden from git. Raises OSError."""
     os.makedirs(workspace.folder, exist_ok=True)
-    ignore = workspace.at(".gitignore")
-    if not os.path.exists(ignore):
-        # Before anything else is in it: a door that dies here must not leave files that the user's git sees.
-        atomic.write_text(ignore, "*\n")
+    # Before anything else is in it: a door that dies here must not leave files that the user's git sees.
+    hide_workspace(workspace)
     os.makedirs(workspace.runs, exist_ok=True)
     known.remember_root(ctx.env, workspace.root)
+
+
+def hide_workspace(workspace: Workspace) -> None:
+    """Have git ignore the workspace folder, if there is one; also what a door left that died in doing so. Raises OSError."""
+    ignore = workspace.at(".gitignore")
+    if os.path.isdir(workspace.folder) and not os.path.exists(ignore):
+        atomic.write_text(ignore, "*\n")
 
 
 def locate_run(ctx: Context, run_id: str, cwd: str | None = None) -> tuple[Workspace, RunDir]:

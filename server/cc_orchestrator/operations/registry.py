@@ -25,7 +25,7 @@ Effect = Literal["read", "write", "destructive", "open_world"]
 class Params(BaseModel):
     """Base of all parameter models: unknown fields are errors."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False, defer_build=True)
 
 
 Handler = Callable[[Context, Any], dict[str, Any]]

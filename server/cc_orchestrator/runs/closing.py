@@ -35,6 +35,9 @@ def close_run(
         ending = Ending(stop.reason if stop is not None else "internal", "", stop.detail if stop is not None else "")
     if exited is not None:
         recorder.record([Fact(ev.RUN_EXITED, exited)])
+    if stop is None and recorder.disk_full:
+        # The worker came to its own end, but not all that it said could be recorded: that is no success.
+        stop = Stop("disk_full", "supervisor", f"the disk is full: {recorder.dropped} events could not be recorded")
     outcome = decide_outcome(ending, stop)
     snapshot: dict[str, Any] | None = None
     if spec.allow_write and spec.worktree is not None and place is not None:

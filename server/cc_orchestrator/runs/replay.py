@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from cc_orchestrator.adapters.base import Adapter, WorkerRequest
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core.errors import Unavailable
 from cc_orchestrator.core.events import Fact
-from cc_orchestrator.core.redact import Line, Masker
+from cc_orchestrator.core.redact import MAX_LINE
 from cc_orchestrator.runs.fold import State, apply, new_state, part
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.spec import RunSpec
@@ -46,8 +45,14 @@ def replay_run(run: RunDir) -> Replayed:
     state, facts, ending = replay_bytes(
         find_adapter(spec.adapter), _request(spec, run), data, exited.get("exit"), exited.get("signal")
     )
-    differences = {name: (recorded[name], state[name]) for name in COMPARED if recorded[name] != state[name]}
+    before, after = _comparable(recorded), _comparable(state)
+    differences = {name: (before[name], after[name]) for name in COMPARED if before[name] != after[name]}
     return Replayed(facts, data.count(b"\n"), differences, ending)
+
+
+def _comparable(state: State) -> State:
+    """Tools by their counts: places in the journal are the recording's own."""
+    return {**state, "tools": {name: entry["count"] for name, entry in state["tools"].items()}}
 
 
 def replay_bytes(
@@ -58,20 +63,15 @@ def replay_bytes(
     state = new_state()
     seq = 0
     session.begin()
-    for line in _lines(data):
+    for line in data.split(b"\n"):
+        if len(line) > MAX_LINE:
+            # Live, such a line was kept raw and not read.
+            continue
         for effect in session.on_line(line, line):
             if isinstance(effect, Fact):
                 seq += 1
                 apply(state, {"seq": seq, "ts": 0.0, "type": effect.type, "data": effect.data})
     return state, seq, session.ending(exit_code, signal).reason
-
-
-def _lines(data: bytes) -> Iterator[bytes]:
-    """Cut as the live stream is: at newlines only, and lines that were too long to be parsed stay unparsed."""
-    masker = Masker()
-    for piece in (*masker.feed(data), *masker.flush()):
-        if isinstance(piece, Line):
-            yield piece.masked
 
 
 def _request(spec: RunSpec, run: RunDir) -> WorkerRequest:

@@ -48,9 +48,10 @@ def main(args: Sequence[str]) -> int:
     bell = _bell(run, int(args[2]))
     prompt = _read_prompt()
     clock = SystemClock()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Not SIG_IGN: that would be inherited by the worker and everything it starts, which then could not be interrupted.
+    signal.signal(signal.SIGINT, _stay)
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, _stay)
     spec = read_spec(run.spec)
     recorder = Recorder(
         run, clock, final_only=spec.limits.final_only,
@@ -128,6 +129,10 @@ def _bell(run: RunDir, fd: int) -> Bell | None:
 
 
 def _silence() -> None:
+    return None
+
+
+def _stay(_number: int, _frame: object) -> None:
     return None
 
 

@@ -139,6 +139,7 @@ def _collect_traces(workspace: Workspace, spec: RunSpec, state: dict[str, Any], 
     facts["strays"] = (
         *(_find_strays(workspace, since, until) if spec.allow_write else ()),
         *_find_edits_outside(workspace, spec, state, since),
+        *_find_rewritten(workspace, spec, state),
     )
     facts["outbox"] = read_outbox(workspace.run(spec.run_id))
 
@@ -211,6 +212,14 @@ def _find_strays(workspace: Workspace, since: float, until: float) -> list[str]:
         if since <= changed <= until:
             found.append(f"{FOLDER}/worktrees/{name}")
     return found
+
+
+def _find_rewritten(workspace: Workspace, spec: RunSpec, state: dict[str, Any]) -> list[str]:
+    """The run's spec, when it was written again after the worker had started: its scope is not the one that was asked for."""
+    path = RunDir(workspace.run(spec.run_id)).spec
+    if state["started_at"] and _changed_after(path, float(state["started_at"])):
+        return [f"{spec.run_id}/spec.json"]
+    return []
 
 
 def _find_edits_outside(workspace: Workspace, spec: RunSpec, state: dict[str, Any], since: float) -> list[str]:

@@ -18,7 +18,7 @@ from cc_orchestrator.core.text import line
 from cc_orchestrator.host.bell import Bell
 from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.host.process import identify
-from cc_orchestrator.host.tree import MARKER, Tree
+from cc_orchestrator.host.tree import HELPER, MARKER, Tree
 from cc_orchestrator.store import atomic, lock
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.journal import Journal
@@ -46,6 +46,8 @@ def main(args: Sequence[str]) -> int:
     bell = _take_bell(job, int(args[2]))
     argvs = _read_argvs()
     clock = SystemClock()
+    # What we start for ourselves (git) is found and ended when we die in the middle of it.
+    os.environ[HELPER] = job.job_id
     request = atomic.read_json(job.request) or {}
     workspace = Workspace(str(request["workspace_root"]), request.get("repository"))
     journal = Journal(job.journal, job.job_id, clock)

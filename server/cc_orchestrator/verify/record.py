@@ -17,7 +17,7 @@ from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.ids import is_id
 from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.git import Git, GitError
-from cc_orchestrator.host.tree import kill_remains
+from cc_orchestrator.host.tree import end_helpers, kill_remains
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import atomic, jobdir, ledger, lock
 from cc_orchestrator.store.jobdir import JobDir
@@ -132,6 +132,7 @@ def _settle(workspace: Workspace, job: JobDir, journal: Journal, clock: Clock) -
     state = read_job(job)
     started = state.started
     recorded = [(int(started["pid"]), str(started["pid_start"]))] if started.get("pid") else []
+    end_helpers(job.job_id)
     kill_remains(job.job_id, recorded, deadline_s=KILL_SECONDS)
     remove_disposable(workspace.repository, job.at("tree"))
     bells.remove_dead(job.bell)
