@@ -250,7 +250,7 @@ def parse_line(line: bytes) -> Record | None:
         return None
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(record, dict) and isinstance(cast("Record", record).get("n"), int):
         return cast("Record", record)
