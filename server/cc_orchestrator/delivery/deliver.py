@@ -28,6 +28,7 @@ from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.host.process import identify
 from cc_orchestrator.host.tree import HELPER, end_helpers
 from cc_orchestrator.host.worktree import is_clean
+from cc_orchestrator.runs.anchoring import anchor_ledger
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import atomic, jobdir, ledger, lock
 from cc_orchestrator.store.jobdir import JobDir
@@ -215,6 +216,7 @@ def _record(
         "subject": {"delivery_id": job.job_id, "run_id": plan.get("run_id", ""), "task_id": plan.get("task_id", "")},
         "observed": observed, "claimed": {},
     }, once=True)  # fmt: skip
+    anchor_ledger(workspace, clock)
     end = {"status": status, **more, "receipt": {"n": receipt["n"], "hash": receipt["hash"]}}
     journal.append([Fact(ev.JOB_FINISHED, end)])
     journal.sync()
