@@ -18,12 +18,12 @@ from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.ids import new_id
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host import bell as bells
+from cc_orchestrator.host.command import Command
 from cc_orchestrator.host.detach import detach
 from cc_orchestrator.store import atomic, jobdir, lock
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.journal import Journal
 from cc_orchestrator.store.paths import Workspace
-from cc_orchestrator.verify.commands import Command
 from cc_orchestrator.verify.evidence import read_ended_run
 from cc_orchestrator.verify.job import read_job
 from cc_orchestrator.verify.record import verifications

@@ -16,6 +16,7 @@ from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.bell import Bell
+from cc_orchestrator.host.command import Command, Ran, run_command
 from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.host.process import identify
 from cc_orchestrator.host.tree import HELPER, MARKER, Tree
@@ -25,7 +26,7 @@ from cc_orchestrator.store.journal import Journal
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.verify.check import Check, name_some
 from cc_orchestrator.verify.checks import run_checks
-from cc_orchestrator.verify.commands import Command, Ran, check_tests, run_command
+from cc_orchestrator.verify.commands import check_tests
 from cc_orchestrator.verify.evidence import Evidence, collect_evidence
 from cc_orchestrator.verify.ground import Ground, GroundError, clear_ground, compare_ground, prepare_ground
 from cc_orchestrator.verify.record import record_end, record_result
