@@ -10,10 +10,10 @@ from typing import Any
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import Busy, InvalidRequest
 from cc_orchestrator.core.ids import new_id
+from cc_orchestrator.host.command import Command
 from cc_orchestrator.store import atomic, lock
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.paths import Workspace
-from cc_orchestrator.verify.commands import Command
 from cc_orchestrator.verify.detached import start_detached
 from cc_orchestrator.verify.evidence import read_ended_run
 from cc_orchestrator.verify.job import read_job

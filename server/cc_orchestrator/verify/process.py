@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, cast
 
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.text import line
+from cc_orchestrator.host.command import Command, Ran, run_command
 from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.host.tree import MARKER, Tree
 from cc_orchestrator.verify.check import Check, name_some
 from cc_orchestrator.verify.checks import run_checks
-from cc_orchestrator.verify.commands import Command, Ran, check_tests, run_command
+from cc_orchestrator.verify.commands import check_tests
 from cc_orchestrator.verify.detached import Owned, own_job, read_stdin
 from cc_orchestrator.verify.evidence import Evidence, collect_evidence
 from cc_orchestrator.verify.ground import Ground, GroundError, clear_ground, compare_ground, prepare_ground
