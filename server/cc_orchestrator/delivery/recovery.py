@@ -13,7 +13,7 @@ from cc_orchestrator.verify.record import settle_verification
 def settle_jobs(workspace: Workspace, clock: Clock) -> list[str]:
     """Close every job without a living owner; their ids. Raises OSError, CcError."""
     closed: list[str] = []
-    for job in live_jobs(workspace):
+    for job in live_jobs(workspace, "ver", "dlv"):
         if job.is_owned():
             continue
         settle = settle_verification if is_id(job.job_id, "ver") else settle_delivery
