@@ -176,8 +176,9 @@ def regions_beyond(folder: str, head: Head) -> list[Region]:
             continue
         start = head.bytes if name == head.file else 0
         with open(os.path.join(folder, name), "rb") as file:
-            file.seek(start)
-            data = file.read()
+            file.seek(max(0, start - 1))
+            # Where the head's record does not end any more, bytes before it came or went: the chain shows that.
+            data = file.read() if not start or file.read(1) == b"\n" else b""
         if data:
             found.append(Region(name, start, len(data), sha256(data).hexdigest()))
     return found
