@@ -24,6 +24,7 @@ from cc_orchestrator.store import atomic, jobdir, lock
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.journal import Journal
 from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.verify.commands import is_repeatable
 from cc_orchestrator.verify.evidence import read_ended_run
 from cc_orchestrator.verify.job import read_job
 from cc_orchestrator.verify.record import verifications
@@ -47,7 +48,7 @@ def start_verification(
         "v": 1, "run_id": run_id, "task_id": spec.task_id, "commands": shown, "timeout_seconds": timeout_seconds,
         "rules": hash_rules(scope=spec.scope._asdict(), commands=shown, timeout_seconds=timeout_seconds),
         "workspace_root": workspace.root, "repository": workspace.repository, "actor": "controller", "channel": channel,
-        "created_at": clock.now(),
+        "created_at": clock.now(), "repeatable": all(is_repeatable(command) for command in commands),
     }  # fmt: skip
     folder = workspace.verification(run_id)
     os.makedirs(folder, mode=0o700, exist_ok=True)
