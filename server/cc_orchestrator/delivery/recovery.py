@@ -18,7 +18,7 @@ def settle_jobs(workspace: Workspace, clock: Clock) -> list[str]:
     """Close every job without a living owner; their ids. Raises OSError, CcError."""
     closed: list[str] = []
     deliveries = False
-    for job in live_jobs(workspace):
+    for job in live_jobs(workspace, "ver", "dlv"):
         is_delivery = is_id(job.job_id, "dlv")
         deliveries = deliveries or is_delivery
         if job.is_owned():

@@ -10,7 +10,7 @@ from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import Corrupt
 from cc_orchestrator.core.events import Fact
-from cc_orchestrator.core.ids import is_id, new_id
+from cc_orchestrator.core.ids import new_id
 from cc_orchestrator.store import atomic, jobdir
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.journal import Journal
@@ -60,9 +60,7 @@ def read_request(job: JobDir) -> Request:
 def queue(workspace: Workspace, target: str | None = None) -> list[tuple[JobDir, Request]]:
     """Deliveries whose end is not told, first come first: those for `target`, or all."""
     found: list[tuple[JobDir, Request]] = []
-    for job in jobdir.live_jobs(workspace):
-        if not is_id(job.job_id, "dlv"):
-            continue
+    for job in jobdir.live_jobs(workspace, "dlv"):
         try:
             request = read_request(job)
         except Corrupt:
