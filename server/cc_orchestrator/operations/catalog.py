@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    delivering,
     digests,
     health,
     inspections,
@@ -18,7 +19,7 @@ from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.registry import operations as _registered
 
 #: Modules with operations, kept so that a linter does not take the imports for unused.
-MODULES = (launches, watching, overview, digests, steering, judging, health, inspections, workspaces, meta)
+MODULES = (launches, watching, overview, digests, steering, judging, delivering, health, inspections, workspaces, meta)
 TOOLSETS = ("core", "review", "workspace")
 
 

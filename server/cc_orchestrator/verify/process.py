@@ -10,22 +10,15 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from cc_orchestrator.core import events as ev
-from cc_orchestrator.core.clock import Clock, SystemClock
 from cc_orchestrator.core.errors import CcError
-from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.text import line
-from cc_orchestrator.host.bell import Bell
+from cc_orchestrator.host.command import Command, Ran, run_command
 from cc_orchestrator.host.env import worker_env
-from cc_orchestrator.host.process import identify
-from cc_orchestrator.host.tree import HELPER, MARKER, Tree
-from cc_orchestrator.store import atomic, lock
-from cc_orchestrator.store.jobdir import JobDir
-from cc_orchestrator.store.journal import Journal
-from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.host.tree import MARKER, Tree
 from cc_orchestrator.verify.check import Check, name_some
 from cc_orchestrator.verify.checks import run_checks
-from cc_orchestrator.verify.commands import Command, Ran, check_tests, run_command
+from cc_orchestrator.verify.commands import check_tests
+from cc_orchestrator.verify.detached import Owned, own_job, read_stdin
 from cc_orchestrator.verify.evidence import Evidence, collect_evidence
 from cc_orchestrator.verify.ground import Ground, GroundError, clear_ground, compare_ground, prepare_ground
 from cc_orchestrator.verify.record import record_end, record_result
@@ -34,74 +27,25 @@ from cc_orchestrator.verify.verdict import decide_verdict
 MAX_NAMED = 50
 
 
-def main(args: Sequence[str]) -> int:
+def main(args: list[str]) -> int:
     """`args`: job folder, lock descriptor (or -1: take it), bell descriptor (or -1: none). The argvs are on stdin, as JSON."""
-    job = JobDir(args[0])
-    held: int | None = int(args[1])
-    if held == -1:
-        held = lock.take(job.lock)
-    if held is None:
+    job = own_job(args)
+    if job is None:
         return 1
-    os.set_inheritable(held, False)
-    bell = _take_bell(job, int(args[2]))
-    argvs = _read_argvs()
-    clock = SystemClock()
-    # What we start for ourselves (git) is found and ended when we die in the middle of it.
-    os.environ[HELPER] = job.job_id
-    request = atomic.read_json(job.request) or {}
-    workspace = Workspace(str(request["workspace_root"]), request.get("repository"))
-    journal = Journal(job.journal, job.job_id, clock)
     try:
-        pid = os.getpid()
-        journal.append([Fact(ev.JOB_STARTED, {"pid": pid, "pid_start": identify(pid), "run_id": request["run_id"]})])
-        journal.sync()
-        status, reason = "failed", f"internal: see {job.log}"
+        status, reason = "failed", f"internal: see {job.job.log}"
         try:
-            status, reason = _verify(_Job(workspace, job, journal, clock, request), argvs)
+            argvs = [tuple(argv) for argv in json.loads(read_stdin().decode("utf-8", "surrogateescape"))]
+            status, reason = _verify(job, argvs)
         finally:
             # Whatever went wrong, the end is told; the traceback goes to the log.
-            record_end(workspace, job, journal, status, reason, clock)
+            record_end(job.workspace, job.job, job.journal, status, reason, job.clock)
     finally:
-        journal.close()
-        if bell is not None:
-            bell.ring()
-            bell.close()
+        job.close()
     return 0
 
 
-def _take_bell(job: JobDir, fd: int) -> Bell | None:
-    if fd < 0:
-        return None
-    os.set_inheritable(fd, False)
-    try:
-        with open(job.bell, encoding="utf-8") as file:
-            return Bell.from_fd(fd, file.read().strip())
-    except OSError:
-        return None
-
-
-def _read_argvs() -> list[tuple[str, ...]]:
-    parts: list[bytes] = []
-    while chunk := os.read(0, 1 << 20):
-        parts.append(chunk)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    return [tuple(argv) for argv in json.loads(b"".join(parts).decode("utf-8", "surrogateescape"))]
-
-
-class _Job(NamedTuple):
-    workspace: Workspace
-    job: JobDir
-    journal: Journal
-    clock: Clock
-    request: dict[str, Any]
-
-    def step(self, name: str, **data: Any) -> None:
-        self.journal.append([Fact(ev.JOB_STEP, {"step": name, **data})])
-
-
-def _verify(job: _Job, argvs: list[tuple[str, ...]]) -> tuple[str, str]:
+def _verify(job: Owned, argvs: list[tuple[str, ...]]) -> tuple[str, str]:
     """`(status, reason)` of the job."""
     try:
         result = _make_result(job, argvs)
@@ -111,7 +55,7 @@ def _verify(job: _Job, argvs: list[tuple[str, ...]]) -> tuple[str, str]:
     return "succeeded", ""
 
 
-def _make_result(job: _Job, argvs: list[tuple[str, ...]]) -> dict[str, Any]:
+def _make_result(job: Owned, argvs: list[tuple[str, ...]]) -> dict[str, Any]:
     request = job.request
     evidence = collect_evidence(job.workspace, str(request["run_id"]))
     checks = run_checks(evidence)
@@ -140,7 +84,7 @@ class _Tested(NamedTuple):
     containment: str
 
 
-def _test(job: _Job, evidence: Evidence, checks: list[Check], commands: list[Command]) -> _Tested:
+def _test(job: Owned, evidence: Evidence, checks: list[Check], commands: list[Command]) -> _Tested:
     """Run the commands against the result, and look at what they left."""
     why_not = _find_reason_not_to(evidence, checks) if commands else ""
     if not commands or why_not:
@@ -171,7 +115,7 @@ def _find_reason_not_to(evidence: Evidence, checks: list[Check]) -> str:
     return ""
 
 
-def _run_all(job: _Job, commands: list[Command], cwd: str, tree: Tree) -> list[Ran]:
+def _run_all(job: Owned, commands: list[Command], cwd: str, tree: Tree) -> list[Ran]:
     # The marker keeps our own doors and CLI shut to what the commands start, and lets a sweep find what is left of it.
     env = worker_env(os.environ, (), {MARKER: job.job.job_id})
     ran: list[Ran] = []
@@ -186,7 +130,7 @@ def _run_all(job: _Job, commands: list[Command], cwd: str, tree: Tree) -> list[R
     return ran
 
 
-def _look_after(job: _Job, evidence: Evidence, ground: Ground, since: float) -> tuple[Check, list[str], list[str]]:
+def _look_after(job: Owned, evidence: Evidence, ground: Ground, since: float) -> tuple[Check, list[str], list[str]]:
     """The check `tree`, the files that the commands made, the tracked files that they changed."""
     try:
         drift = compare_ground(ground, job.job.path)
