@@ -217,7 +217,7 @@ def lay_siege(
     for seen in (before, after):
         for path in [path for path in seen if "/ledger/" in path]:
             del seen[path]
-    own = {f"refs/cc/runs/{run_id}", f"refs/heads/{door.spec(run_id).branch}"}
+    own = {"refs/cc/ledger", f"refs/cc/runs/{run_id}", f"refs/heads/{door.spec(run_id).branch}"}
     before["refs"], after["refs"] = names, {name: value for name, value in later.items() if name not in own}
     result = Path(door.run(run_id).outbox) / "result.json"
     assert result.exists(), (door.state(run_id)["stderr"], door.data(run_id, "tool.finished"))

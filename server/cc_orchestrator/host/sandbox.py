@@ -22,6 +22,8 @@ PROXY_SOCKET = "/run/cc-proxy.sock"
 PROXY_PORT = 3128
 
 Look = Callable[[str], Literal["dir", "file", ""]]
+_TMP, _VAR_TMP = os.path.join(os.sep, "tmp"), os.path.join(os.sep, "var", "tmp")
+_USER = "1000"
 _INSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sandbox_inside.py")
 
 #: Other people's homes, sockets, secrets, logs. What a worker needs below one of them is mounted over it.
@@ -102,14 +104,18 @@ class Ground(NamedTuple):
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
     nests: bool = False
+    is_root: bool = False
     hosts: tuple[str, ...] = ()
     proxy: str = ""
 
 
 class Mount(NamedTuple):
-    """`ro` and `rw` show `source` at `target`; `hide` puts an empty folder there, `mask` a file that cannot be opened."""
+    """`ro` and `rw` show `source` at `target`.
 
-    kind: Literal["ro", "rw", "hide", "mask"]
+    `hide` puts an empty folder there that stays empty, `memory` one that can be written, `mask` a file that cannot be opened.
+    """
+
+    kind: Literal["ro", "rw", "hide", "memory", "mask"]
     target: str
     source: str = ""
 
@@ -177,9 +183,10 @@ def lay_out(ground: Ground, look: Look) -> list[Mount]:
         if kind:
             _put(found, Mount("hide" if kind == "dir" else "mask", path))
     temporary = os.path.join(ground.private, "tmp")
-    for path in ("/tmp", "/var/tmp"):  # noqa: S108 - a private folder is mounted there
+    for path in (_TMP, _VAR_TMP):
         if look(path) == "dir":
-            _put(found, Mount("rw", path, temporary))
+            # Codex takes a mounted folder's name from where it was mounted, which is not there inside.
+            _put(found, Mount("memory", path) if ground.nests else Mount("rw", path, temporary))
     _put(found, Mount("rw", ground.home, os.path.join(ground.private, "home")))
     for name in _TOOLCHAINS:
         path = os.path.join(ground.home, name)
@@ -264,7 +271,7 @@ def _environment(env: Mapping[str, str], ground: Ground) -> dict[str, str]:
     temporary = kept.get("TMPDIR", "")
     # A scratch folder that the adapter asked for stays what it is.
     own = any(is_within(temporary, path) for path in ground.writable) if temporary else False
-    return {**kept, **_GIT, "HOME": ground.home, "TMPDIR": temporary if own else "/tmp"}  # noqa: S108 - private inside
+    return {**kept, **_GIT, "HOME": ground.home, "TMPDIR": temporary if own else _TMP}
 
 
 # ---------------------------------------------------------------- bubblewrap
@@ -274,20 +281,18 @@ def _bubblewrap(level: Level, backend: Backend, ground: Ground, mounts: Sequence
     argv = [backend.program, *backend.flags, "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--cap-drop", "ALL"]
     if backend.locks_namespaces and not ground.nests:
         argv.append("--disable-userns")
+    if ground.nests and ground.is_root:
+        # A namespace below may map any user but root of the one above it: kernels since 5.12 ask for a capability there.
+        argv += ["--uid", _USER, "--gid", _USER]
     if level == "fs+net":
         argv.append("--unshare-net")
     # In argv, where whatever the worker starts can read it of its first ancestor: see ancestry.py.
     argv += ["--setenv", MARKER, ground.run_id, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
-    # Root in a user namespace is still the owner of these, and bubblewrap covers them for others only.
-    for path in _KERNEL:
-        if look(path) == "dir":
-            argv += ["--ro-bind", path, path]
-        elif look(path):
-            argv += ["--ro-bind", "/dev/null", path]
+    argv += _kernel(look)
     hidden: list[str] = []
     for kind, target, source in mounts:
-        if kind == "hide":
-            hidden.append(target)
+        if kind in ("hide", "memory"):
+            hidden += [target] if kind == "hide" else []
             argv += ["--tmpfs", target]
         elif kind == "mask":
             # A device on a mount without devices: it cannot be opened.
@@ -299,13 +304,22 @@ def _bubblewrap(level: Level, backend: Backend, ground: Ground, mounts: Sequence
     return (*argv, "--chdir", ground.cwd)
 
 
+def _kernel(look: Look) -> list[str]:
+    """Root in a user namespace is still the owner of these, and bubblewrap covers them for others only."""
+    argv: list[str] = []
+    for path in _KERNEL:
+        kind = look(path)
+        argv += ["--ro-bind", path if kind == "dir" else "/dev/null", path] if kind else []
+    return argv
+
+
 # ---------------------------------------------------------------- Landlock
 
 
 def _landlock(argv: Sequence[str], ground: Ground, mounts: Sequence[Mount]) -> tuple[str, ...]:
     """Rules only add: folders that hold something closed are opened child by child, so nothing of git can be written."""
     closed = [mount.target for mount in mounts if mount.kind in ("hide", "mask")]
-    closed += [ground.home, "/dev", "/tmp", "/var/tmp"]  # noqa: S108 - closed, a private one is used
+    closed += [ground.home, "/dev", _TMP, _VAR_TMP]
     git = ground.git.common if ground.git is not None else None
     opened = [
         m.source for m in mounts if m.kind == "ro" and (git is None or m.source == git or not is_within(m.source, git))
@@ -319,7 +333,7 @@ def _landlock(argv: Sequence[str], ground: Ground, mounts: Sequence[Mount]) -> t
 def _moved(env: Mapping[str, str], ground: Ground) -> dict[str, str]:
     """Without mounts the private folders have other names."""
     out = {**env, "HOME": os.path.join(ground.private, "home")}
-    if out["TMPDIR"] == "/tmp":  # noqa: S108 - compared only
+    if out["TMPDIR"] == _TMP:
         out["TMPDIR"] = os.path.join(ground.private, "tmp")
     if ground.cli is not None and ground.cli.variable:
         out[ground.cli.variable] = ground.cli.store

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.late import load
 from cc_orchestrator.host.bell import runtime_folder
 from cc_orchestrator.host.git import Git, GitError
@@ -30,6 +31,11 @@ def look(path: str) -> Literal["dir", "file", ""]:
     except OSError:
         return ""
     return "dir" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) or stat.S_ISSOCK(mode) else ""
+
+
+def is_root() -> bool:
+    """Whether we run as the system's administrator."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def needed_paths(executable: str, env: Mapping[str, str]) -> tuple[str, ...]:
@@ -58,7 +64,7 @@ def hidden_by_environment(env: Mapping[str, str]) -> tuple[str, ...]:
     found = [env.get(name, "") for name in names]
     try:
         found.append(runtime_folder())
-    except Exception:  # noqa: BLE001
+    except (OSError, CcError):
         pass
     return tuple(dict.fromkeys(os.path.realpath(path) for path in found if os.path.isabs(path) and os.path.isdir(path)))
 

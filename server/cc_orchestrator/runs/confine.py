@@ -15,6 +15,7 @@ from cc_orchestrator.host.sandbox_ground import (
     Proxy,
     git_paths,
     hidden_by_environment,
+    is_root,
     look,
     needed_paths,
     prepare,
@@ -89,6 +90,6 @@ def ground_of(spec: RunSpec, request: WorkerRequest, invocation: Invocation, foo
         git=git_paths(tree, spec.branch) if spec.repository is not None else None, cli=cli,
         hidden=hidden_by_environment(os.environ),
         readable=(*needed_paths(spec.executable, invocation.env), *(path for path, _text in invocation.files)),
-        writable=(invocation.scratch,) if invocation.scratch else (), nests=footprint.nests,
+        writable=(invocation.scratch,) if invocation.scratch else (), nests=footprint.nests, is_root=is_root(),
         hosts=tuple(dict.fromkeys((*footprint.hosts, *spec.sandbox_hosts))),
     )  # fmt: skip
