@@ -13,6 +13,7 @@ from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import Busy, CcError, VerifyFailed
 from cc_orchestrator.core.redact import mask
 from cc_orchestrator.core.text import cut, line
+from cc_orchestrator.runs.anchoring import anchor_ledger
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import ledger, lock
 from cc_orchestrator.store.paths import Workspace
@@ -53,14 +54,13 @@ def decide(
         if last is not None and last["observed"] == observed:
             return Decided(last, True)
         said = mask(reason.encode("utf-8", "replace"))[0].decode("utf-8", "replace")
-        return Decided(
-            ledger.append(workspace.ledger, {
-                "kind": "acceptance", "ts": clock.now(), "actor": "controller", "channel": channel,
-                "subject": {"run_id": run_id, "task_id": spec.task_id}, "observed": observed,
-                "claimed": {"reason": cut(said, 2_000)} if said else {},
-            }),
-            False,
-        )  # fmt: skip
+        receipt = ledger.append(workspace.ledger, {
+            "kind": "acceptance", "ts": clock.now(), "actor": "controller", "channel": channel,
+            "subject": {"run_id": run_id, "task_id": spec.task_id}, "observed": observed,
+            "claimed": {"reason": cut(said, 2_000)} if said else {},
+        })  # fmt: skip
+        anchor_ledger(workspace, clock)
+        return Decided(receipt, False)
 
 
 def _result_or_nothing(spec: RunSpec, state: dict[str, Any]) -> tuple[str | None, str | None]:

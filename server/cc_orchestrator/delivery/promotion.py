@@ -19,6 +19,7 @@ from cc_orchestrator.delivery.request import Request
 from cc_orchestrator.host.candidate import advance_branch
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.host.tree import HELPER
+from cc_orchestrator.runs.anchoring import anchor_ledger
 from cc_orchestrator.store import jobdir, ledger
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.journal import Journal
@@ -75,6 +76,7 @@ def tell_landed(desk: Desk, plan: Row, reason: str | None = None) -> None:
             **run, **{key: plan.get(key) for key in ("how", "target", "before", "after", "gates")}, "receipt": receipt["n"],
             **({"reason": reason} if reason else {}),
         })  # fmt: skip
+    anchor_ledger(desk.workspace, desk.clock)
     desk.step(words.LANDED, runs=rows)
 
 
