@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -88,7 +89,7 @@ WAYS = {
 def test_a_worker_that_calls_our_command_line_is_known_however_it_hides(tmp_path: Path, way: str) -> None:
     door = Door(tmp_path)
     out = tmp_path / "out"
-    cli = " ".join([*CLI, "-C", str(door.cwd), "run-streaming", "again", "--adapter", "fake"])
+    cli = shlex.join([*CLI, "-C", str(door.cwd), "run-streaming", "again", "--adapter", "fake"])
     shell = WAYS[way].format(cli=cli, out=out)
     state = door.play({"run": {"argv": ["sh", "-c", shell]}}, {"result": "tried"})
     assert state["status"] == "succeeded"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from cc_orchestrator.core.errors import Conflict, InvalidRequest, Unavailable
 from kit import homes
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.model_stub import ModelStub
 from kit.repos import fingerprint, git
 from kit.stub_script import Script, Turn, Usage, call, say
@@ -51,7 +51,7 @@ def shell(command: str) -> Turn:
 
 
 def python(code: str) -> Turn:
-    return shell(f'{sys.executable} -c "{code}"')
+    return shell(f'{PYTHON} -c "{code}"')
 
 
 # ---------------------------------------------------------------- the main road
@@ -219,7 +219,7 @@ def test_a_server_behind_a_wrapper_learns_whose_child_it_is(tmp_path: Path, mode
 def test_a_worker_that_calls_our_command_line_is_refused_whatever_the_user_lets_commands_see(
     tmp_path: Path, model_stub: ModelStub
 ) -> None:
-    ours = f"{sys.executable} -m cc_orchestrator run-streaming more --adapter fake"
+    ours = f"{PYTHON} -m cc_orchestrator run-streaming more --adapter fake"
     model_stub.add(Script([shell(ours), say("could not")]))
     door = door_for(
         tmp_path, model_stub, '[shell_environment_policy]\ninherit = "none"\ninclude_only = ["PATH", "HOME"]\n'
