@@ -218,7 +218,8 @@ def lay_siege(
         for path in [path for path in seen if "/ledger/" in path]:
             del seen[path]
     own = {"refs/cc/ledger", f"refs/cc/runs/{run_id}", f"refs/heads/{door.spec(run_id).branch}"}
-    before["refs"], after["refs"] = names, {name: value for name, value in later.items() if name not in own}
+    for seen, found in ((before, names), (after, later)):
+        seen["refs"] = {name: value for name, value in found.items() if name not in own}
     result = Path(door.run(run_id).outbox) / "result.json"
     assert result.exists(), (door.state(run_id)["stderr"], door.data(run_id, "tool.finished"))
     return Siege(level, json.loads(result.read_text()), before, after, ears.heard, alive(other.pid), door, run_id)
