@@ -146,6 +146,51 @@ def test_a_sandbox_that_fails_at_the_start_starts_no_worker(tmp_path: Path) -> N
     assert state["snapshot"]["file_count"] == 0
 
 
+def doctors_row(env: dict[str, str], tmp_path: Path) -> dict[str, Any]:
+    rows = Door(tmp_path, env=env).call("cc_doctor")["checks"]
+    return next(row for row in rows if row["check"] == "sandbox")
+
+
+def test_the_doctor_asks_the_sandbox_ten_questions(tmp_path: Path) -> None:
+    need("bubblewrap")
+    row = doctors_row(dict(os.environ), tmp_path)
+    assert row["ok"], row
+    assert row["found"].startswith("bubblewrap: up to fs+net, 10 of 10 held")
+
+
+def test_the_doctor_says_what_landlock_does_not_hold(tmp_path: Path) -> None:
+    need("landlock")
+    row = doctors_row({**os.environ, **LANDLOCK}, tmp_path)
+    assert row["ok"], row
+    assert row["found"].startswith("landlock: up to fs, 6 of 6 held")
+    assert "sockets by path" in row["found"]
+
+
+def test_the_doctor_says_when_there_is_no_sandbox(tmp_path: Path) -> None:
+    row = doctors_row({**os.environ, "CC_ORCHESTRATOR_SANDBOX": "nothing"}, tmp_path)
+    assert not row["ok"]
+    assert "refused" in row["fix"]
+
+
+def test_a_sandbox_that_lets_things_through_fails_the_probe(tmp_path: Path) -> None:
+    need("bubblewrap")
+    open_door = tmp_path / "bin"
+    open_door.mkdir()
+    real = "/usr/bin/bwrap" if os.path.exists("/usr/bin/bwrap") else "bwrap"
+    # One that leaves out what makes folders read-only.
+    text = (
+        "#!/usr/bin/env python3\nimport os, sys\nwords = ['--bind' if w == '--ro-bind' else w for w in sys.argv[1:]]\n"
+    )
+    (open_door / "bwrap").write_text(f"{text}os.execv({real!r}, [{real!r}, *words])\n")
+    (open_door / "bwrap").chmod(0o755)
+    row = doctors_row({**os.environ, "PATH": f"{open_door}:{os.environ['PATH']}"}, tmp_path)
+    leaked = Path("/etc/cc-sandbox-probe")
+    was_written = leaked.exists()
+    leaked.unlink(missing_ok=True)
+    assert not row["ok"], row
+    assert was_written == ("configuration" in row["fix"])
+
+
 # ---------------------------------------------------------------- what a run promises
 
 
@@ -242,6 +287,7 @@ def test_a_lost_run_is_swept_with_its_sandbox(tmp_path: Path, level: str) -> Non
         until_gone(pid, 5.0)
     assert door.state(run_id)["snapshot"]["committed"] == 1
     assert not os.path.exists(door.run(run_id).private)
+    assert list(Path(door.env["XDG_RUNTIME_DIR"]).rglob("px-*")) == []
 
 
 def test_an_interrupt_reaches_the_worker_and_not_the_sandbox(tmp_path: Path) -> None:
@@ -349,3 +395,10 @@ def test_a_worker_gets_no_way_to_an_agent_of_the_users() -> None:
 )  # fmt: skip
 def test_the_way_out_is_for_named_hosts_and_ports(asked: str, passes: bool) -> None:
     assert (allowed(asked, frozenset({"api.example:443"})) is not None) is passes
+
+
+def test_an_allowed_host_keeps_its_port_and_the_proxy_takes_another() -> None:
+    ground = GROUND._replace(hosts=("127.0.0.1:3128", "api.example:443"), proxy="/x")
+    plan = plan_sandbox("fs+net", BWRAP, ["x"], {}, ground, lambda path: "")
+    assert plan.env["HTTPS_PROXY"] == "http://127.0.0.1:3129"
+    assert "3129\n/run/cc-proxy.sock\n127.0.0.1:3128" in plan.argv

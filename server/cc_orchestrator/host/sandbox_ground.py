@@ -149,10 +149,19 @@ def bring_branch(worktree: str, branch: str, private: str) -> None:
     git.run("update-ref", "-m", "cc-orchestrator: the worker's commits", ref, commit, old)
 
 
-def remove_private(private: str) -> None:
-    """Take away what was the sandbox's own."""
+def remove_private(private: str, run_id: str = "") -> None:
+    """Take away what was the sandbox's own; with `run_id` the socket that a dead supervisor left too."""
     if os.path.lexists(private):
         load("shutil").rmtree(private, ignore_errors=True)
+    if run_id:
+        try:
+            os.unlink(_socket_path(run_id))
+        except (OSError, CcError):
+            pass
+
+
+def _socket_path(run_id: str) -> str:
+    return os.path.join(runtime_folder(), f"px-{run_id[-20:]}")
 
 
 class Proxy(NamedTuple):
@@ -164,8 +173,8 @@ class Proxy(NamedTuple):
     @classmethod
     def start(cls, run_id: str, hosts: Sequence[str]) -> Proxy:
         """Listen, then start it. Raises SpawnError."""
-        path = os.path.join(runtime_folder(), f"px-{run_id[-20:]}")
         try:
+            path = _socket_path(run_id)
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
                 listener.bind(path)
                 listener.listen(64)
@@ -174,7 +183,7 @@ class Proxy(NamedTuple):
                     stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(listener.fileno(),),
                     start_new_session=True, env={"PATH": os.environ.get("PATH", os.defpath), HELPER: run_id},
                 )  # fmt: skip
-        except OSError as error:
+        except (OSError, CcError) as error:
             raise SpawnError(f"the way out of the sandbox could not be made: {error}") from error
         return cls(path, process)
 
