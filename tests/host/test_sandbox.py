@@ -12,7 +12,7 @@ import pytest
 
 from cc_orchestrator.core.errors import InvalidRequest, Unavailable
 from cc_orchestrator.host.sandbox import Backend, Ground, SandboxError, is_within, plan_sandbox
-from cc_orchestrator.host.sandbox_ground import look
+from cc_orchestrator.host.sandbox_git import look
 from cc_orchestrator.host.sandbox_proxy import allowed
 from cc_orchestrator.store.ledger import receipts
 from kit.door import Door
@@ -222,6 +222,49 @@ def test_a_branch_that_leads_nowhere_costs_no_work(tmp_path: Path) -> None:
     )
     assert "could not be taken over" in state["snapshot"]["incomplete"]
     assert [row["path"] for row in state["snapshot"]["files"]] == ["a.txt"]
+
+
+def forged(how: str) -> str:
+    """A command that puts something else in the place of the commit that the worktree stands on."""
+    code = (
+        "import os,subprocess,zlib; n=subprocess.check_output(['git','rev-list','--max-parents=0','HEAD'],text=True).strip();"
+        "c=subprocess.check_output(['git','rev-parse','--git-common-dir'],text=True).strip()+'/objects/'+n[:2];"
+        f"os.makedirs(c,exist_ok=True); open(c+'/'+n[2:],'wb').write({how})"
+    )
+    return f'{sys.executable} -S -c "{code}"'
+
+
+@pytest.mark.parametrize("how", ["b'garbage'", "zlib.compress(b'blob 3\\x00abc')"], ids=["garbage", "another object"])
+def test_a_forged_object_costs_no_work_and_harms_no_repository(tmp_path: Path, how: str) -> None:
+    door = sandboxed(tmp_path)
+    before = git(door.cwd, "rev-parse", "HEAD")
+    state = door.play(
+        *CHANGE[:1], {"commit": "one"}, {"run": {"argv": ["sh", "-c", forged(how)]}}, {"result": "x"}, allow_write=True, sandbox="fs",
+    )  # fmt: skip
+    assert state["status"] == "succeeded"
+    assert [row["path"] for row in state["snapshot"]["files"]] == ["a.txt"]
+    git(door.cwd, "fsck", "--full")
+    assert git(door.cwd, "cat-file", "-t", before) == "commit"
+
+
+def test_work_that_was_staged_and_never_committed_is_in_the_result(tmp_path: Path) -> None:
+    door = sandboxed(tmp_path)
+    state = door.play(
+        *CHANGE[:1], {"run": {"argv": ["git", "add", "-A"]}}, {"result": "x"}, allow_write=True, sandbox="fs"
+    )
+    assert [row["path"] for row in state["snapshot"]["files"]] == ["a.txt"]
+    assert git(door.cwd, "show", f"{state['snapshot']['commit']}:a.txt") == "a"
+
+
+def test_the_diff_of_a_live_run_shows_what_only_the_sandbox_has(tmp_path: Path) -> None:
+    door = sandboxed(tmp_path)
+    run_id = door.start_fake(
+        *CHANGE[:1], {"commit": "one"}, {"say": "ready"}, {"barrier": {"path": "go"}}, {"result": "x"}, allow_write=True, sandbox="fs",
+    )  # fmt: skip
+    door.until_event(run_id, "run.message", text="ready")
+    assert "+a" in door.call("cc_git_diff", run_id=run_id)["untrusted_diff"]
+    Path(door.spec(run_id).worktree or "", "go").touch()
+    door.finish(run_id)
 
 
 def test_a_follow_up_keeps_the_level_and_goes_on_in_the_same_tree(tmp_path: Path) -> None:

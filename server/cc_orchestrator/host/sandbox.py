@@ -19,6 +19,8 @@ LEVELS: tuple[Level, ...] = ("none", "worktree", "fs", "fs+net")
 MARKER = "CC_RUN_ID"
 #: Where the proxy's socket appears inside.
 PROXY_SOCKET = "/run/cc-proxy.sock"
+#: Where the repository's own objects appear inside: git finds them by `info/alternates` of the run's private ones.
+BASE_OBJECTS = "/run/cc-objects"
 #: The port on the sandbox's own loopback that speaks CONNECT; the next free one where an allowed host has it.
 PROXY_PORT = 3128
 
@@ -236,17 +238,17 @@ def _readable(ground: Ground, found: Mapping[str, Mount], look: Look) -> list[Mo
 
 
 def _git(ground: Ground, look: Look) -> list[Mount]:
-    """Objects may be added, the run's own branch moves in a private copy; hooks, configuration and packs stay as they are."""
+    """Objects and the run's own branch are private copies; hooks, configuration and all that was there stay as they are."""
     git = ground.git
     if git is None:
         return []
     rows = [Mount("ro", git.common, git.common)]
     if not ground.may_write:
         return rows
-    objects = os.path.join(git.common, "objects")
-    rows += [Mount("rw", objects, objects), Mount("rw", git.admin, git.admin)]
-    fixed = [os.path.join(objects, name) for name in ("pack", "info")]
-    fixed += [os.path.join(git.admin, name) for name in ("commondir", "gitdir", "config.worktree")]
+    objects, private = os.path.join(git.common, "objects"), os.path.join(ground.private, "objects")
+    rows += [Mount("rw", objects, private), Mount("ro", BASE_OBJECTS, objects), Mount("rw", git.admin, git.admin)]
+    rows.append(Mount("ro", os.path.join(objects, "info"), os.path.join(private, "info")))
+    fixed = [os.path.join(git.admin, name) for name in ("commondir", "gitdir", "config.worktree")]
     rows += [Mount("ro", path, path) for path in fixed if look(path)]
     for name, target in (("heads", git.heads), ("logs", git.logs)):
         if look(target) == "dir":

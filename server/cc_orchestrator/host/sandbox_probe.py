@@ -14,7 +14,8 @@ from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.host.process import SpawnError
 from cc_orchestrator.host.sandbox import Backend, Ground, Level, SandboxError, plan_sandbox
 from cc_orchestrator.host.sandbox_find import find_sandbox
-from cc_orchestrator.host.sandbox_ground import Proxy, is_root, look, needed_paths, prepare
+from cc_orchestrator.host.sandbox_git import look
+from cc_orchestrator.host.sandbox_ground import Proxy, is_root, needed_paths, prepare
 from cc_orchestrator.host.scratch import ScratchFolder, temp_root
 
 _SECONDS = 20.0

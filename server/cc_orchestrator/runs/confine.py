@@ -11,12 +11,11 @@ from cc_orchestrator.host.git import GitError
 from cc_orchestrator.host.process import SpawnError
 from cc_orchestrator.host.sandbox import Backend, CliHome, Ground, Level, SandboxError, at_least, plan_sandbox
 from cc_orchestrator.host.sandbox_find import user_namespace
+from cc_orchestrator.host.sandbox_git import git_paths, look
 from cc_orchestrator.host.sandbox_ground import (
     Proxy,
-    git_paths,
     hidden_by_environment,
     is_root,
-    look,
     needed_paths,
     prepare,
     remove_private,

@@ -13,7 +13,7 @@ from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.host.sandbox import at_least
-from cc_orchestrator.host.sandbox_ground import bring_branch
+from cc_orchestrator.host.sandbox_git import bring_branch, restore_worktree
 from cc_orchestrator.host.snapshot import Snapshot, fence, snapshot
 from cc_orchestrator.host.worktree import (
     create_worktree,
@@ -108,7 +108,8 @@ def _bring_commits(spec: RunSpec) -> str | None:
     run = RunDir(Workspace(spec.workspace_root, spec.repository).run(spec.run_id))
     try:
         bring_branch(spec.worktree, spec.branch, run.private)
-    except (GitError, OSError) as error:
+    except (GitError, CcError, OSError) as error:
+        restore_worktree(spec.worktree, spec.branch)
         return f"the worker's commits could not be taken over: {line(str(error), 200)}"
     return None
 
