@@ -9,6 +9,7 @@ from cc_orchestrator.operations import (
     inspections,
     judging,
     launches,
+    ledgers,
     meta,
     overview,
     steering,
@@ -19,7 +20,20 @@ from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.registry import operations as _registered
 
 #: Modules with operations, kept so that a linter does not take the imports for unused.
-MODULES = (launches, watching, overview, digests, steering, judging, delivering, health, inspections, workspaces, meta)
+MODULES = (
+    launches,
+    watching,
+    overview,
+    digests,
+    steering,
+    judging,
+    ledgers,
+    delivering,
+    health,
+    inspections,
+    workspaces,
+    meta,
+)
 TOOLSETS = ("core", "review", "workspace")
 
 
