@@ -15,7 +15,7 @@ from cc_orchestrator.delivery.request import LOCK_SECONDS, Request, enqueue, que
 from cc_orchestrator.delivery.rollback import Rollback, plan_rollback, refuse_unsafe
 from cc_orchestrator.delivery.service import serve_branch
 from cc_orchestrator.delivery.stack import merge_onto, read_accepted
-from cc_orchestrator.delivery.target import check_target
+from cc_orchestrator.delivery.target import check_target_in_use
 from cc_orchestrator.host.candidate import tree_of
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.runs.spec import RunSpec
@@ -48,7 +48,7 @@ def deliver(workspace: Workspace, request: Request, clock: Clock) -> Placed:
     specs = [_deliverable(workspace, run_id, request.target)[0] for run_id in request.runs]
     git = Git(str(workspace.repository), as_orchestrator=True)
     try:
-        before = check_target(workspace, git, request.target)
+        before = check_target_in_use(workspace, git, request.target)
         if len(specs) == 1:
             receipt = _check_one(workspace, git, request, specs[0], before)
             if receipt is not None:
@@ -110,7 +110,7 @@ def foresee(workspace: Workspace, request: Request, clock: Clock) -> tuple[Forec
     """Only look: the forecast, and which of the runs would be refused now, and why. Raises what `deliver` raises for ids."""
     git = Git(str(workspace.repository), as_orchestrator=True)
     try:
-        check_target(workspace, git, request.target)
+        check_target_in_use(workspace, git, request.target)
         seen = look_ahead(workspace, git, request, clock, ASKED_SECONDS)
     except GitError as error:
         raise Unavailable(f"nothing can be foretold for {request.target}: {error}", hint="cc_doctor") from error

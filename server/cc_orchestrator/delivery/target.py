@@ -8,7 +8,20 @@ from cc_orchestrator.core.errors import Conflict, InvalidRequest
 from cc_orchestrator.host.candidate import branch_commit, checked_out_at
 from cc_orchestrator.host.git import Git
 from cc_orchestrator.host.worktree import is_clean
+from cc_orchestrator.store import lock
 from cc_orchestrator.store.paths import Workspace
+
+
+def check_target_in_use(workspace: Workspace, git: Git, target: str) -> str:
+    """The same for a caller that does not serve the branch: while its process moves it, its checkout is half updated."""
+    try:
+        return check_target(workspace, git, target)
+    except Conflict:
+        if lock.is_held(workspace.branch_lock(target)):
+            # In its turn it is looked at again.
+            return branch_commit(git, target)
+    # It was moved just now, or somebody else's changes are in the way.
+    return check_target(workspace, git, target)
 
 
 def check_target(workspace: Workspace, git: Git, target: str) -> str:

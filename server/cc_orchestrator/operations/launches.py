@@ -6,11 +6,11 @@ import json
 import os
 from typing import Annotated, Any, Literal, cast
 
-import yaml
 from pydantic import Field
 
 from cc_orchestrator.adapters.catalog import names as adapter_names
 from cc_orchestrator.core.errors import CcError, InvalidRequest
+from cc_orchestrator.core.late import load
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import cut
 from cc_orchestrator.host.codex_files import read_codex_files
@@ -126,6 +126,7 @@ def load_script(name: str, cwd: str) -> dict[str, Any]:
 
 
 def _yaml(text: str, path: str) -> Any:
+    yaml = load("yaml")
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

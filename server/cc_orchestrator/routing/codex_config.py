@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, cast
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
+from cc_orchestrator.core.late import load
 
 Table = dict[str, Any]
 
@@ -45,9 +44,12 @@ def codex_route(user_text: str, other_texts: Iterable[str] = ()) -> Table:
 
 
 def _parse(text: str) -> Table:
+    if not text.strip():
+        return {}
+    tomlkit = load("tomlkit")
     try:
         return tomlkit.parse(text).unwrap()
-    except TOMLKitError:
+    except tomlkit.exceptions.TOMLKitError:
         return {}
 
 
