@@ -107,6 +107,16 @@ class Workspace:
         return self.at("ledger")
 
     @property
+    def open_items(self) -> str:
+        """The ledger of open items."""
+        return self.at("open_items")
+
+    @property
+    def quality(self) -> str:
+        """The ledger of scores: the quality history."""
+        return self.at("quality")
+
+    @property
     def index(self) -> str:
         """The rebuildable SQLite index."""
         return self.at("index.sqlite")
