@@ -9,7 +9,9 @@ from cc_orchestrator.operations import (
     inspections,
     judging,
     launches,
+    ledgers,
     meta,
+    open_items,
     overview,
     steering,
     watching,
@@ -19,7 +21,21 @@ from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.registry import operations as _registered
 
 #: Modules with operations, kept so that a linter does not take the imports for unused.
-MODULES = (launches, watching, overview, digests, steering, judging, delivering, health, inspections, workspaces, meta)
+MODULES = (
+    launches,
+    watching,
+    overview,
+    digests,
+    steering,
+    judging,
+    ledgers,
+    open_items,
+    delivering,
+    health,
+    inspections,
+    workspaces,
+    meta,
+)
 TOOLSETS = ("core", "review", "workspace")
 
 

@@ -13,6 +13,8 @@ from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.host.lending import Lent, find_included, find_missing, lend
+from cc_orchestrator.host.sandbox import at_least
+from cc_orchestrator.host.sandbox_ground import bring_branch
 from cc_orchestrator.host.snapshot import Fence, Snapshot, fence, snapshot
 from cc_orchestrator.host.worktree import (
     Repo,
@@ -27,6 +29,7 @@ from cc_orchestrator.host.worktree import (
 from cc_orchestrator.runs.spec import RunSpec, Setup
 from cc_orchestrator.store import atomic
 from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.store.rundir import RunDir
 
 MAX_FILES = 200
 
@@ -108,6 +111,7 @@ def take_result(spec: RunSpec, *, commits: bool) -> dict[str, Any]:
     assert spec.base is not None
     message = f"Result of {spec.run_id}\n\nCC-Run: {spec.run_id}\nCC-Task: {spec.task_id}\n"
     try:
+        problem = _bring_commits(spec)
         remove_stale_locks(spec.worktree, (result_ref(spec.run_id), f"refs/heads/{spec.branch}"))
         taken = snapshot(
             spec.worktree,
@@ -119,7 +123,22 @@ def take_result(spec: RunSpec, *, commits: bool) -> dict[str, Any]:
         )
     except (GitError, CcError, OSError) as error:
         raise TreeError(str(error)) from error
-    return _as_data(spec, taken)
+    return {**_as_data(spec, taken), "incomplete": taken.incomplete or problem}
+
+
+def _bring_commits(spec: RunSpec) -> str | None:
+    """In a sandbox the worker commits on a private copy of its branch. Why its commits could not be taken over, if so.
+
+    Its files are in the tree all the same, and so in the result.
+    """
+    if not at_least(spec.sandbox, "fs") or spec.branch is None or spec.worktree is None:
+        return None
+    run = RunDir(Workspace(spec.workspace_root, spec.repository).run(spec.run_id))
+    try:
+        bring_branch(spec.worktree, spec.branch, run.private)
+    except (GitError, OSError) as error:
+        return f"the worker's commits could not be taken over: {line(str(error), 200)}"
+    return None
 
 
 def drop_place(spec: RunSpec) -> None:
