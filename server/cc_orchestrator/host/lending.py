@@ -14,10 +14,9 @@ from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.late import load
 from cc_orchestrator.core.secretfiles import is_secret_file
 from cc_orchestrator.host.git import Git, GitError
-from cc_orchestrator.host.worktree import Repo, exclude
+from cc_orchestrator.host.worktree import OURS, Repo, exclude
 
 INCLUDE = ".worktreeinclude"
-OURS = ".agent-workspace"
 MAX_FILES = 2_000
 MAX_BYTES = 200_000_000
 _SECONDS = 20.0

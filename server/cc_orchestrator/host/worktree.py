@@ -11,6 +11,8 @@ from cc_orchestrator.core.late import load
 from cc_orchestrator.host.git import Git
 
 _EXCLUDE = "/.agent-workspace/"
+#: The name of our folder in a checkout.
+OURS = _EXCLUDE.strip("/")
 #: A checkout of a large repository takes its time.
 CHECKOUT_SECONDS = 300.0
 

@@ -56,14 +56,12 @@ class ScopeParams(Params):
 
 
 class WorktreeParams(Params):
-    """What a write run's fresh worktree gets; default: .agent-workspace/worktree.json."""
+    """A fresh worktree's extras."""
 
     install: Annotated[list[str], Field(max_length=10, description="Commands, no shell.")] = []
     install_seconds: Annotated[float, Field(gt=0, le=7_200)] = 600.0
-    links: Annotated[list[str], Field(max_length=20, description="Ignored folders to link, e.g. node_modules.")] = []
-    grant_files: Annotated[
-        list[str], Field(max_length=50, description="Secret files that .worktreeinclude may copy.")
-    ] = []
+    links: Annotated[list[str], Field(max_length=20, description="e.g. node_modules")] = []
+    grant_files: Annotated[list[str], Field(max_length=50, description="Secrets for .worktreeinclude.")] = []
 
 
 class RunParams(Params):
