@@ -17,6 +17,7 @@ from cc_orchestrator.operations import (
     steering,
     watching,
     workspaces,
+    worktrees,
 )
 from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.registry import operations as _registered
@@ -36,6 +37,7 @@ MODULES = (
     health,
     inspections,
     workspaces,
+    worktrees,
     meta,
 )
 TOOLSETS = ("core", "review", "workspace")
