@@ -25,7 +25,9 @@ VERSION = 1
 ZERO = "0" * 64
 TORN = "torn"  # observed {bytes, sha256}: the line before this one is what a crash left
 REHEADED = "reheaded"  # observed {}: the head was missing or unreadable and was made from the last line
-KINDS = ("run", "verification", "acceptance", "delivery", "approval", TORN, REHEADED)
+KINDS = (
+    "run", "verification", "review", "fix_loop", "counsel", "finding", "acceptance", "delivery", "approval", TORN, REHEADED,
+)  # fmt: skip
 _SUFFIX = len(',"hash":""}') + 64
 #: Records that a crash may leave beyond the head: a `torn` one and the one after it.
 AHEAD = 2
