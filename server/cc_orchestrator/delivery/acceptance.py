@@ -12,6 +12,7 @@ from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import Busy, CcError, VerifyFailed
 from cc_orchestrator.core.redact import mask
 from cc_orchestrator.core.text import cut
+from cc_orchestrator.delivery.reviewed import check_reviewed
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import ledger, lock
 from cc_orchestrator.store.paths import Workspace
@@ -42,6 +43,7 @@ def decide(
         observed: dict[str, Any] = {"decision": decision}
         if decision == "accept":
             result = approved_result(workspace, spec, state)
+            check_reviewed(workspace, spec, state, result, clock.now())
             observed.update({key: result[key] for key in ("verify_id", "verdict", "commit", "tree", "rules")})
         else:
             observed["commit"], observed["tree"] = _result_or_nothing(spec, state)

@@ -16,6 +16,7 @@ from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.ids import new_id
 from cc_orchestrator.core.text import line
 from cc_orchestrator.delivery.acceptance import approved_result, last_decision
+from cc_orchestrator.delivery.reviewed import check_reviewed
 from cc_orchestrator.host.candidate import (
     Conflicts,
     Merged,
@@ -70,7 +71,7 @@ def deliver(workspace: Workspace, run_id: str, target: str, *, channel: str, clo
     with lock.Exclusive(os.path.join(folder, "lock"), timeout=LOCK_SECONDS):
         try:
             before = _check_target(workspace, git, spec, target)
-            result = check_accepted(workspace, spec, state)
+            result = check_accepted(workspace, spec, state, clock.now())
             commit, tree = str(result["commit"]), str(result["tree"])
             if git.try_run("merge-base", "--is-ancestor", commit, before)[0] == 0:
                 known = _find_earlier(workspace, run_id, target, commit)
@@ -91,7 +92,7 @@ def deliver(workspace: Workspace, run_id: str, target: str, *, channel: str, clo
         return _carry_out(workspace, git, plan, clock)
 
 
-def check_accepted(workspace: Workspace, spec: RunSpec, state: dict[str, Any]) -> dict[str, Any]:
+def check_accepted(workspace: Workspace, spec: RunSpec, state: dict[str, Any], now: float) -> dict[str, Any]:
     """The approving verification that the run's acceptance rests on. Raises VerifyFailed, Busy, Corrupt."""
     accept = f'cc_accept {{"run_id":"{spec.run_id}","decision":"accept"}}'
     decision = last_decision(workspace, spec.run_id)
@@ -103,6 +104,8 @@ def check_accepted(workspace: Workspace, spec: RunSpec, state: dict[str, Any]) -
     result = approved_result(workspace, spec, state)
     if any(observed.get(key) != result[key] for key in ("commit", "tree", "rules")):
         raise VerifyFailed(f"{spec.run_id} changed after it was accepted: the acceptance has expired", hint=accept)
+    # A waiver may have run out since, or a later review may have found something.
+    check_reviewed(workspace, spec, state, result, now)
     return result
 
 

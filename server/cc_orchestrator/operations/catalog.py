@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    counsel,
     digests,
+    fixing,
     health,
     inspections,
     judging,
     launches,
     meta,
     overview,
+    reviewing,
     steering,
     watching,
     workspaces,
@@ -18,7 +21,21 @@ from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.registry import operations as _registered
 
 #: Modules with operations, kept so that a linter does not take the imports for unused.
-MODULES = (launches, watching, overview, digests, steering, judging, health, inspections, workspaces, meta)
+MODULES = (
+    launches,
+    watching,
+    overview,
+    digests,
+    steering,
+    judging,
+    reviewing,
+    fixing,
+    counsel,
+    health,
+    inspections,
+    workspaces,
+    meta,
+)
 TOOLSETS = ("core", "review", "workspace")
 
 
