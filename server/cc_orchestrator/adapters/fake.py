@@ -1,9 +1,10 @@
 """The fake CLI: the bundled worker under a script, for demos, examples and tests. It needs no model and costs nothing.
 
 A script is an object: `steps` (a list of objects with one verb each), and if wanted `model`, `gate` (tool calls are asked for
-from the start), `resumed` (the steps of a resumed conversation, in place of `steps`), `stay` (does not exit before the end of its input), `ignore_interrupt`, `ignore_conclude`. Verbs and their
-meaning are in `fake_worker/`. Without a script the worker looks around, leaves a line in NOTES.md when it
-may write, and reports. Sessions can be resumed and forked by name; the worker says that it remembers nothing.
+from the start), `resumed` (the steps of a resumed conversation, in place of `steps`), `stay` (does not exit before the end of its
+input), `ignore_interrupt`, `ignore_conclude`. Verbs and their meaning are in `fake_worker/`. Without a script the worker looks
+around, leaves a line in NOTES.md when it may write, and reports. Sessions can be resumed and forked by name; the worker says that
+it remembers nothing.
 """
 
 from __future__ import annotations
