@@ -39,7 +39,7 @@ def made(door: Door, *steps: dict[str, Any], **more: Any) -> str:
 
 
 def loop(door: Door, run_id: str, commands: list[str], **more: Any) -> dict[str, Any]:
-    answer = door.call("cc_fix_loop", run_id=run_id, test_commands=commands, **{"wait_seconds": 90, **more})
+    answer = door.call("cc_fix_loop", run_id=run_id, test_commands=commands, **{"wait_seconds": 240, **more})
     assert answer["status"] == "succeeded", answer
     return answer
 
@@ -148,7 +148,7 @@ def test_a_killed_loop_is_lost_and_told_and_its_worker_is_ended(tmp_path: Path) 
     door = Door(tmp_path)
     run_id = made(door, script={"steps": [LETTER, {"result": "done"}], "resumed": [{"hang": {}}]})
     fix_id = door.call("cc_fix_loop", run_id=run_id, test_commands=STUCK, wait_seconds=0)["fix_id"]
-    worker = until(lambda: door.call("cc_review", id=fix_id).get("worker"), 40.0, what="the maker's next run")
+    worker = until(lambda: door.call("cc_review", id=fix_id).get("worker"), 90.0, what="the maker's next run")
     assert door.call("cc_fix_loop", run_id=run_id, test_commands=STUCK, wait_seconds=0)["fix_id"] == fix_id
     with pytest.raises(Busy, match=fix_id):
         door.call("cc_fix_loop", run_id=run_id, wait_seconds=0)
@@ -156,8 +156,8 @@ def test_a_killed_loop_is_lost_and_told_and_its_worker_is_ended(tmp_path: Path) 
     for pid in truth.holders(folder):
         os.kill(pid, 9)
     until(lambda: not truth.holders(folder), what="the end of the loop's process")
-    row = door.call("cc_wait", ids=[fix_id], timeout_seconds=20)["woke"][0]
+    row = door.call("cc_wait", ids=[fix_id], timeout_seconds=90)["woke"][0]
     assert (row["status"], row["reason"]) == ("lost", "job_died")
-    assert door.finish(worker)["status"] == "stopped"
+    assert door.finish(worker, 90)["status"] == "stopped"
     receipts = door.call("cc_receipts", run_id=run_id, kind="fix_loop")["receipts"]
     assert [entry["observed"]["status"] for entry in receipts] == ["lost"]

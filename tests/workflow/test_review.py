@@ -263,15 +263,15 @@ def test_a_killed_review_is_lost_and_its_reviewers_are_ended(tmp_path: Path) -> 
     approved(door, run_id)
     slow = {"adapter": "fake", "script": {"steps": [{"hang": {}}]}}
     review_id = reviewed(door, run_id, slow, wait_seconds=0)["review_id"]
-    (judge,) = until(lambda: door.call("cc_review", id=review_id).get("runs"), 20.0, what="the reviewer's start")
+    (judge,) = until(lambda: door.call("cc_review", id=review_id).get("runs"), 90.0, what="the reviewer's start")
     task_id = door.spec(run_id).task_id
     folder = Path(workspace_of(door).reviews(task_id), review_id)
     for pid in truth.holders(folder):
         os.kill(pid, 9)
     until(lambda: not truth.holders(folder), what="the end of the review's process")
-    row = door.call("cc_wait", ids=[review_id], timeout_seconds=20)["woke"][0]
+    row = door.call("cc_wait", ids=[review_id], timeout_seconds=90)["woke"][0]
     assert (row["status"], row["reason"]) == ("lost", "job_died")
-    assert door.finish(judge)["status"] == "stopped"
+    assert door.finish(judge, 90)["status"] == "stopped"
     assert not (folder / "tree").exists()
     assert door.call("cc_receipts", run_id=run_id, kind="review")["receipts"][0]["observed"]["status"] == "lost"
     with pytest.raises(VerifyFailed, match="there are 0"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cc_orchestrator.operations import (
     counsel,
+    delivering,
     digests,
     fixing,
     health,
@@ -28,6 +29,7 @@ MODULES = (
     digests,
     steering,
     judging,
+    delivering,
     reviewing,
     fixing,
     counsel,

@@ -15,10 +15,11 @@ from cc_orchestrator.operations.launches import MAX_WAIT
 from cc_orchestrator.operations.place import locate_run, spec_of, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.reviewing import ReviewerParams, Steps, await_job, wanted_of
+from cc_orchestrator.runs.anchoring import check_workspace_ledger
 from cc_orchestrator.runs.launch import masked_text
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.risk import find_flags
-from cc_orchestrator.store import audit, ledger
+from cc_orchestrator.store import ledger
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.verify.counsel import Counsel, Record, give_counsel
@@ -51,7 +52,7 @@ def _decision_review(ctx: Context, params: DecisionReviewParams) -> dict[str, An
         workspace, run = locate_run(ctx, params.run_id, params.cwd)
         pending = _have_reviewed(ctx, workspace, run, params)
         record = _collect(ctx, workspace, run)
-    report = audit.check_ledger(workspace.ledger)
+    report = check_workspace_ledger(workspace)
     problems = tuple(f"{problem.where}: {problem.what}" for problem in report.problems)
     counsel = give_counsel(params.proposed_action, record, ledger_problems=problems, pending=pending)
     receipt = _write_receipt(ctx, workspace, params, counsel, record)

@@ -1,4 +1,4 @@
-"""cc_verify, cc_verification, cc_accept, cc_deliver, cc_receipts: prove a result, decide over it, deliver it, and what is on record."""
+"""cc_verify, cc_verification, cc_receipts: prove a result, and what is on record."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pydantic import Field
 from cc_orchestrator.core.clock import iso
 from cc_orchestrator.core.errors import NotFound
 from cc_orchestrator.core.text import line
-from cc_orchestrator.delivery.acceptance import Decision, decide, next_after
-from cc_orchestrator.delivery.deliver import deliver
+from cc_orchestrator.delivery.acceptance import next_after
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.launches import MAX_WAIT
 from cc_orchestrator.operations.place import locate_job, locate_run, spec_of, workspace_of
@@ -163,50 +162,6 @@ def _verification(ctx: Context, params: VerificationParams) -> dict[str, Any]:
     return _answer(workspace, run, jobs[0], full=params.full)
 
 
-class AcceptParams(Params):
-    """The decision over a run's result."""
-
-    run_id: str
-    decision: Annotated[Decision, Field(description="accept needs a current APPROVE; reject is always possible.")] = (
-        "accept"
-    )
-    reason: Annotated[str, Field(max_length=2_000)] = ""
-
-
-def _accept(ctx: Context, params: AcceptParams) -> dict[str, Any]:
-    workspace, run = locate_run(ctx, params.run_id)
-    done = decide(workspace, run.run_id, params.decision, params.reason, channel=ctx.channel, clock=ctx.clock)
-    observed = done.receipt["observed"]
-    accepted = observed["decision"] == "accept"
-    deliverable = accepted and observed.get("commit")
-    out: dict[str, Any] = {
-        "run_id": run.run_id, "decision": observed["decision"], "verify_id": observed.get("verify_id"),
-        "commit": observed.get("commit"), "receipt": done.receipt["n"], "repeated": done.repeated or None,
-        "next": f'cc_deliver {{"run_id":"{run.run_id}","target":"main"}}' if deliverable else "cc_status {}",
-    }  # fmt: skip
-    return {key: value for key, value in out.items() if value is not None}
-
-
-class DeliverParams(Params):
-    """What to deliver, and where."""
-
-    run_id: str
-    target: Annotated[str, Field(min_length=1, max_length=250, description="A local branch.")]
-
-
-def _deliver(ctx: Context, params: DeliverParams) -> dict[str, Any]:
-    workspace, run = locate_run(ctx, params.run_id)
-    done = deliver(workspace, run.run_id, params.target, channel=ctx.channel, clock=ctx.clock)
-    out: dict[str, Any] = {
-        "delivery_id": done.delivery_id, "run_id": run.run_id, "status": "succeeded", "how": done.how, "target": done.target,
-        "before": done.before, "after": done.after, "result": done.result, "tested_tree": done.tested_tree,
-        "receipt": done.receipt["n"], "repeated": done.repeated or None, "pushed": False,
-    }  # fmt: skip
-    if not done.tested_tree and done.how == "merged":
-        out["note"] = "the merged tree is not the verified one: no test ran on the merge itself"
-    return {key: value for key, value in out.items() if value is not None}
-
-
 class ReceiptsParams(Params):
     """Which receipts; all given ids must match."""
 
@@ -281,16 +236,6 @@ register(Operation(
     name="cc_verification", words=("verification",), toolset="review", effect="read",
     summary="One verification by verify_id, or the latest of a run, with its checks.",
     params=VerificationParams, handler=_verification, positional="verify_id", idempotent=True, search_hint="verdict checks evidence logs",
-))  # fmt: skip
-register(Operation(
-    name="cc_accept", words=("accept",), toolset="core", effect="write", default_on=True,
-    summary="Accept or reject an ended run's result; accepting needs a current APPROVE of cc_verify.",
-    params=AcceptParams, handler=_accept, positional="run_id", result_cap=1_536, idempotent=True, search_hint="accept reject decide result",
-))  # fmt: skip
-register(Operation(
-    name="cc_deliver", words=("deliver",), toolset="core", effect="destructive", default_on=True,
-    summary="Merge an accepted result into a local branch, if that is clean and there is no conflict. Never pushes.",
-    params=DeliverParams, handler=_deliver, positional="run_id", result_cap=1_536, idempotent=True, search_hint="deliver merge branch land",
 ))  # fmt: skip
 register(Operation(
     name="cc_receipts", words=("receipts",), toolset="review", effect="read",

@@ -175,7 +175,7 @@ def _after_wait(woke: list[tuple[Watched, Any]], pending: list[dict[str, Any]]) 
         if isinstance(item, WatchedRun):
             return next_call(item.reading.state)
         if is_id(item.id, "dlv"):
-            return f'cc_read {{"name":"cc_receipts","arguments":{{"delivery_id":"{item.id}"}}}}'
+            return f'cc_read {{"name":"cc_delivery","arguments":{{"delivery_id":"{item.id}"}}}}'
         if is_id(item.id, "rev") or is_id(item.id, "fix"):
             return f'cc_read {{"name":"cc_review","arguments":{{"id":"{item.id}"}}}}'
         return f'cc_read {{"name":"cc_verification","arguments":{{"verify_id":"{item.id}"}}}}'

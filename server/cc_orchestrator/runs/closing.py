@@ -12,6 +12,7 @@ from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import cut, line
+from cc_orchestrator.runs.anchoring import anchor_ledger
 from cc_orchestrator.runs.fold import claimed, part
 from cc_orchestrator.runs.outcome import Outcome, Stop, decide_outcome
 from cc_orchestrator.runs.recorder import Recorder, release_ballast
@@ -114,6 +115,8 @@ def settle(spec: RunSpec, state: State, clock: Clock, *, again: bool = False) ->
         index.put(workspace.index, [index_row(spec, state)])
     except (OSError, CcError):
         return False
+    if spec.allow_write:
+        anchor_ledger(workspace, clock)
     return True
 
 

@@ -74,6 +74,25 @@ class Workspace:
         """The folder of one delivery."""
         return self.at("deliveries", check_id(delivery_id, "dlv"))
 
+    @property
+    def deliveries(self) -> str:
+        """All deliveries, and the queue's own files."""
+        return self.at("deliveries")
+
+    def branch_lock(self, target: str) -> str:
+        """Held by the process that serves a branch's deliveries."""
+        return self.at("deliveries", f".{sha256(target.encode('utf-8', 'surrogateescape')).hexdigest()[:20]}.lock")
+
+    @property
+    def worktrees(self) -> str:
+        """The worktrees of all tasks that write."""
+        return self.at("worktrees")
+
+    @property
+    def worktree_settings(self) -> str:
+        """What every new worktree gets: `{install, install_seconds, links}`. Written by the user alone."""
+        return self.at("worktree.json")
+
     def worktree(self, task_id: str) -> str:
         """The worktree of a task that writes."""
         return self.at("worktrees", check_id(task_id, "task"))

@@ -44,6 +44,14 @@ def _parse(text: str) -> Command:
     return Command(shown, argv)
 
 
+def is_repeatable(command: Command) -> bool:
+    """Whether what is shown says all: nothing masked, cut or respaced. Pure."""
+    try:
+        return tuple(shlex.split(command.shown)) == command.argv
+    except ValueError:
+        return False
+
+
 def judge_command(ran: Ran) -> tuple[str, str]:
     """`(outcome of a check, why)`. Pure."""
     if ran.outcome in ("not_found", "not_started"):

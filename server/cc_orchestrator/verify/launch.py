@@ -14,6 +14,7 @@ from cc_orchestrator.host.command import Command
 from cc_orchestrator.store import atomic, lock
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.verify.commands import is_repeatable
 from cc_orchestrator.verify.detached import start_detached
 from cc_orchestrator.verify.evidence import read_ended_run
 from cc_orchestrator.verify.job import read_job
@@ -38,7 +39,7 @@ def start_verification(
         "v": 1, "run_id": run_id, "task_id": spec.task_id, "commands": shown, "timeout_seconds": timeout_seconds,
         "rules": hash_rules(scope=spec.scope._asdict(), commands=shown, timeout_seconds=timeout_seconds),
         "workspace_root": workspace.root, "repository": workspace.repository, "actor": "controller", "channel": channel,
-        "created_at": clock.now(),
+        "created_at": clock.now(), "repeatable": all(is_repeatable(command) for command in commands),
     }  # fmt: skip
     folder = workspace.verification(run_id)
     os.makedirs(folder, mode=0o700, exist_ok=True)

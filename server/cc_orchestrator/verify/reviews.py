@@ -15,6 +15,7 @@ from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.errors import Corrupt
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.ids import is_id
+from cc_orchestrator.runs.anchoring import anchor_ledger
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import atomic, jobdir, ledger, lock
 from cc_orchestrator.store.jobdir import JobDir
@@ -79,6 +80,7 @@ def record_close(owned: Owned, kind: str, status: str, reason: str) -> None:
     owned.journal.append([Fact(ev.JOB_FINISHED, {key: value for key, value in end.items() if value})])
     owned.journal.sync()
     jobdir.retire(owned.workspace, owned.job.job_id)
+    anchor_ledger(owned.workspace, owned.clock)
 
 
 # ---------------------------------------------------------------- findings

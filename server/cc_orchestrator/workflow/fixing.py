@@ -28,7 +28,7 @@ from cc_orchestrator.workflow.fix_moves import Move, Round, choose_move
 from cc_orchestrator.workflow.review import Wanted, start_review
 from cc_orchestrator.workflow.review_pack import render_findings
 from cc_orchestrator.workflow.templates import read_template, render
-from cc_orchestrator.workflow.workers import Caller, Reader, await_all, await_runs, continue_run
+from cc_orchestrator.workflow.workers import Caller, Reader, await_all, await_runs, continue_run, inside_job
 
 SLACK_SECONDS = 60.0
 #: Longer than any verification or review may take by its own limits.
@@ -66,7 +66,7 @@ def main(args: list[str]) -> int:
 
 
 def _loop(owned: Owned, commands: list[Command]) -> tuple[str, str]:
-    caller = Caller(dict(os.environ), owned.clock, str(owned.request["channel"]))
+    caller = inside_job(owned)
     rounds: list[Round] = []
     run_id, how = str(owned.request["run_id"]), "start"
     try:

@@ -21,7 +21,7 @@ from cc_orchestrator.verify.opinion import Opinion, OpinionError, Step, number_s
 from cc_orchestrator.verify.reviews import add_findings, read_findings, record_close, record_outcome
 from cc_orchestrator.workflow.review_pack import collect_pack, render_checks, render_files, render_findings
 from cc_orchestrator.workflow.templates import read_asset, read_template, render
-from cc_orchestrator.workflow.workers import Caller, Reader, await_runs, continue_run, start_reader
+from cc_orchestrator.workflow.workers import Caller, Reader, await_runs, continue_run, inside_job, start_reader
 
 #: Beyond a reviewer's own time: start and end.
 SLACK_SECONDS = 60.0
@@ -98,7 +98,7 @@ def _review(owned: Owned) -> tuple[str, str]:
 def _hear_all(owned: Owned, ground: Ground, known: list[Finding]) -> list[_Seat]:
     """Start them all, wait for all, ask once more those who could not be understood."""
     steps = number_steps(owned.request["steps"])
-    caller = Caller(dict(os.environ), owned.clock, str(owned.request["channel"]))
+    caller = inside_job(owned)
     seconds = float(owned.request["seconds"])
     seats = [_Seat(Reader(**raw)) for raw in owned.request["reviewers"]]
     values = _collect_values(owned, steps, known)

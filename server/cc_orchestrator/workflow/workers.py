@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.codex_files import read_codex_files
+from cc_orchestrator.host.tree import HELPER
 from cc_orchestrator.routing.codex_config import codex_route
 from cc_orchestrator.runs.control import append_control
 from cc_orchestrator.runs.launch import Continuation, Launched, LaunchRequest, launch
@@ -17,6 +19,7 @@ from cc_orchestrator.runs.spec import Limits
 from cc_orchestrator.runs.wait import Watched, WatchedRun, wait_for
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.verify.detached import Owned
 
 STOP_SECONDS = 8.0
 #: Nobody answers a reviewer's questions.
@@ -29,6 +32,12 @@ class Caller(NamedTuple):
     env: Mapping[str, str]
     clock: Clock
     channel: str
+
+
+def inside_job(owned: Owned) -> Caller:
+    """The caller that a job's own process is. What it starts lives on by itself: it must not pass for a helper of the job's."""
+    os.environ.pop(HELPER, None)
+    return Caller(dict(os.environ), owned.clock, str(owned.request["channel"]))
 
 
 def cli_route(env: Mapping[str, str], adapter: str, cwd: str) -> dict[str, Any]:
