@@ -10,7 +10,7 @@ import pytest
 
 from kit.door import Door
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 PASSES = [f"{sys.executable} -c pass"]
 

@@ -17,7 +17,7 @@ from kit.door import Door
 from kit.repos import fingerprint
 from kit.waiting import until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 #: Each round adds one letter.
 LETTER = {"write": {"path": "src/letters.txt", "content": "x", "append": True}}

@@ -17,7 +17,7 @@ from kit.door import Door
 from kit.repos import fingerprint, git
 from kit.waiting import until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 STEPS = ["new.py defines x", "no test was weakened"]
 PASSES = [f"{sys.executable} -c pass"]

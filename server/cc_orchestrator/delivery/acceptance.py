@@ -1,7 +1,8 @@
 """The decision over a run's result, as a receipt. The latest counts, and only for the result that it was made about.
 
-Accepting needs the run's latest verification to say APPROVE about what the run's ref names now. The others are always possible:
-reject (not like this), request_fix (its worker goes on with it), abandon (nobody goes on with it).
+Accepting needs the run's latest verification to say APPROVE about what the run's ref names now, and no open
+blocker (`delivery.blockers`). The others are always possible: reject (not like this), request_fix (its worker goes on with
+it), abandon (nobody goes on with it).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import Busy, CcError, VerifyFailed
 from cc_orchestrator.core.redact import mask
 from cc_orchestrator.core.text import cut, line
+from cc_orchestrator.delivery.blockers import refuse_blockers
 from cc_orchestrator.delivery.reviewed import check_reviewed
 from cc_orchestrator.runs.anchoring import anchor_ledger
 from cc_orchestrator.runs.spec import RunSpec
@@ -113,6 +115,7 @@ def approved_result(workspace: Workspace, spec: RunSpec, state: dict[str, Any]) 
             f"{job.job_id} says {result['verdict']} about {spec.run_id}: {explain(result)}",
             hint=next_after(result), verify_id=job.job_id, verdict=result["verdict"],
         )  # fmt: skip
+    refuse_blockers(workspace, spec)
     return result
 
 

@@ -154,7 +154,7 @@ def receipt(spec: RunSpec, state: State, clock: Clock) -> dict[str, Any]:
         "result": snapshot.get("commit"), "tree": snapshot.get("tree"), "base": snapshot.get("base"),
         "files": snapshot.get("file_count"), "exit": state["exit"], "masked": state["masked"],
         "blocking_flags": [flag.code for flag in find_flags(state, clock.now()) if flag.blocking],
-        "prompt_sha256": spec.prompt_sha256,
+        "prompt_sha256": spec.prompt_sha256, "sandbox": spec.sandbox, "sandbox_backend": spec.sandbox_backend,
     }  # fmt: skip
     return {
         "kind": "run", "ts": clock.now(), "subject": {"run_id": spec.run_id, "task_id": spec.task_id},

@@ -97,6 +97,10 @@ class Workspace:
         """The worktree of a task that writes."""
         return self.at("worktrees", check_id(task_id, "task"))
 
+    def cli_home(self, task_id: str, adapter: str) -> str:
+        """Where the workers of one task keep their CLI's state, when they run in a sandbox: conversations can be resumed."""
+        return self.at("homes", check_id(task_id, "task"), adapter)
+
     def claim(self, client_request_id: str) -> str:
         """The file that makes a client_request_id unique."""
         return self.at("runs", ".requests", sha256(client_request_id.encode()).hexdigest()[:40])
@@ -105,6 +109,16 @@ class Workspace:
     def ledger(self) -> str:
         """Receipts."""
         return self.at("ledger")
+
+    @property
+    def open_items(self) -> str:
+        """The ledger of open items."""
+        return self.at("open_items")
+
+    @property
+    def quality(self) -> str:
+        """The ledger of scores: the quality history."""
+        return self.at("quality")
 
     @property
     def index(self) -> str:

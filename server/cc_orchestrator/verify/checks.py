@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from cc_orchestrator.host.sandbox import at_least
 from cc_orchestrator.verify.check import Check, name_some
 from cc_orchestrator.verify.diff import GITLINK
 from cc_orchestrator.verify.evidence import Evidence
 from cc_orchestrator.verify.scope import check_scope
 from cc_orchestrator.verify.secrets import check_secrets, check_stream, find_secrets
 
+#: Sandboxes that leave no way around the file system's rules.
+_SEALED = ("bubblewrap",)
 _FILE_KEYS = ("files_changed", "changed_files", "files")
 
 
@@ -126,6 +129,11 @@ def check_outside(evidence: Evidence) -> Check:
     if evidence.strays:
         text = f"outside the worktree: {name_some(list(evidence.strays))}"
         return Check("outside", "fail", len(evidence.strays), 0, text, fixable=False)
+    backend = evidence.state.get("sandbox_backend")
+    if at_least(str(evidence.state.get("sandbox")), "fs") and backend in _SEALED:
+        return Check(
+            "outside", "pass", 0, 0, f"sandbox {evidence.state['sandbox']} ({backend}): nothing else could be written"
+        )
     checkout = cast("dict[str, Any] | None", evidence.state["checkout"])
     text = "no sandbox: writes of commands outside the worktree are not seen"
     if evidence.spec.allow_write and checkout is not None:
