@@ -155,7 +155,7 @@ def _resume(ctx: Context, workspace: Workspace, run: RunDir, state: State, instr
     )  # fmt: skip
     request = LaunchRequest(
         task=instruction, task_id=old.task_id, cwd=old.cwd, adapter=old.adapter, role=old.role, profile=old.profile, model=old.model,
-        allow_write=old.allow_write, scope=old.scope, limits=old.limits, partial_messages=old.partial_messages, options=old.options,
+        allow_write=old.allow_write, scope=old.scope, limits=old.limits, setup=old.setup, partial_messages=old.partial_messages, options=old.options,
         route=cli_route(ctx, old.adapter, old.cwd), continues=follow, channel=ctx.channel,
         sandbox=old.sandbox, sandbox_hosts=old.sandbox_hosts,
     )  # fmt: skip
