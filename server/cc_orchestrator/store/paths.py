@@ -93,6 +93,10 @@ class Workspace:
         """What every new worktree gets: `{install, install_seconds, links}`. Written by the user alone."""
         return self.at("worktree.json")
 
+    def lent(self, task_id: str) -> str:
+        """What was lent to a task's worktree: `{paths}`."""
+        return self.at("tasks", check_id(task_id, "task"), "lent.json")
+
     def worktree(self, task_id: str) -> str:
         """The worktree of a task that writes."""
         return self.at("worktrees", check_id(task_id, "task"))
