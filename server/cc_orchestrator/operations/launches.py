@@ -13,11 +13,9 @@ from cc_orchestrator.core.errors import CcError, Corrupt, InvalidRequest
 from cc_orchestrator.core.late import load
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import cut, line
-from cc_orchestrator.host.codex_files import read_codex_files
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
-from cc_orchestrator.routing.codex_config import codex_route
 from cc_orchestrator.routing.route import choose_route
 from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import Launched, LaunchRequest, launch
@@ -31,6 +29,7 @@ from cc_orchestrator.store.paths import Workspace, existing_folder
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.tasks.record import create_task, drop_task
 from cc_orchestrator.verify.commands import is_repeatable, parse_commands
+from cc_orchestrator.workflow.workers import cli_route
 
 ROLES = (
     "requirements", "architecture", "development", "testing", "review", "performance", "compatibility", "documentation",
@@ -75,6 +74,9 @@ class RunParams(Params):
     cwd: Annotated[str | None, Field(description="Project folder; default: the server's.")] = None
     allow_write: Annotated[bool, Field(description="Write in an own git worktree; else read-only.")] = False
     scope: ScopeParams | None = None
+    risk: Annotated[
+        Literal["low", "medium", "high"] | None, Field(description="Reviews needed to accept: none, one, two.")
+    ] = None
     sandbox: Annotated[
         Literal["none", "worktree", "fs", "fs+net"] | None,
         Field(description="How far it is held; refused if it cannot be had. Default: worktree, or none for a reader."),
@@ -181,11 +183,6 @@ def _yaml(text: str, path: str) -> Any:
         raise InvalidRequest(f"script {path} is no YAML: {error}") from error
 
 
-def cli_route(ctx: Context, adapter: str, cwd: str) -> dict[str, Any]:
-    """What the CLI's own configuration says that its workers need, or must be kept from."""
-    return codex_route(*read_codex_files(ctx.env, cwd)) if adapter == "codex" else {}
-
-
 def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     """Check, record the task, launch."""
     if params.role not in ROLES:
@@ -198,13 +195,15 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     options = _options(params, cwd)
     prepare_workspace(ctx, workspace)
     scope = params.scope or ScopeParams()
-    task_id = create_task(workspace, params.task, scope=scope.model_dump(), channel=ctx.channel, clock=ctx.clock)
+    task_id = create_task(
+        workspace, params.task, scope=scope.model_dump(), channel=ctx.channel, clock=ctx.clock, risk=params.risk
+    )
     request = LaunchRequest(
         task=params.task, task_id=task_id, cwd=cwd, adapter=route.adapter, role=params.role, profile=params.profile, model=route.model,
         context=params.context, allow_write=params.allow_write,
         scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params), setup=_setup(workspace, params),
         partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id, channel=ctx.channel,
-        route=cli_route(ctx, route.adapter, cwd), sandbox=params.sandbox,
+        route=cli_route(ctx.env, route.adapter, cwd), sandbox=params.sandbox,
         sandbox_hosts=tuple(host if ":" in host else f"{host}:443" for host in params.sandbox_hosts),
     )  # fmt: skip
     try:

@@ -49,10 +49,10 @@ START_SECONDS_WRITE = 0.2
 
 @dataclass(frozen=True)
 class Continuation:
-    """What a follow-up run takes over from the one that it continues."""
+    """What a follow-up run takes over from the one that it continues. Without a session it starts a conversation of its own."""
 
     parent_run_id: str
-    session_id: str
+    session_id: str | None
     baseline: dict[str, float]
     worktree: str | None
     branch: str | None
