@@ -30,7 +30,7 @@ def land(desk: Desk) -> None:
     moved = 0
     while runs:
         before = check_target(desk.workspace, desk.git, desk.request.target)
-        entries, refused = lay(desk.workspace, desk.git, desk.request, runs, before)
+        entries, refused = lay(desk.workspace, desk.git, desk.request, runs, before, desk.clock.now())
         hand_back(desk, refused)
         if not entries:
             return

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    counsel,
     delivering,
     digests,
+    fixing,
     health,
     inspections,
     judging,
@@ -13,6 +15,7 @@ from cc_orchestrator.operations import (
     meta,
     open_items,
     overview,
+    reviewing,
     scoring,
     steering,
     watching,
@@ -33,6 +36,9 @@ MODULES = (
     open_items,
     scoring,
     delivering,
+    reviewing,
+    fixing,
+    counsel,
     health,
     inspections,
     workspaces,
