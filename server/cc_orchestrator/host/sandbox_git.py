@@ -130,7 +130,7 @@ def bring_objects(worktree: str, private: str) -> None:
             git.run("unpack-objects", "-q", source=path, timeout=_SECONDS)
 
 
-def restore_worktree(worktree: str, branch: str) -> None:
+def mend_worktree(worktree: str, branch: str) -> None:
     """Have a worktree forget what did not come over: back on its branch, index and log made anew. Its files stay."""
     try:
         admin = git_paths(worktree, None).admin

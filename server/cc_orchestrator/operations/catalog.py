@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    counsel,
     delivering,
     digests,
+    fixing,
     health,
     inspections,
     judging,
     launches,
+    ledgers,
     meta,
+    open_items,
     overview,
+    reviewing,
+    scoring,
     steering,
     watching,
     workspaces,
+    worktrees,
 )
 from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.registry import operations as _registered
 
 #: Modules with operations, kept so that a linter does not take the imports for unused.
-MODULES = (launches, watching, overview, digests, steering, judging, delivering, health, inspections, workspaces, meta)
+MODULES = (
+    launches,
+    watching,
+    overview,
+    digests,
+    steering,
+    judging,
+    ledgers,
+    open_items,
+    scoring,
+    delivering,
+    reviewing,
+    fixing,
+    counsel,
+    health,
+    inspections,
+    workspaces,
+    worktrees,
+    meta,
+)
 TOOLSETS = ("core", "review", "workspace")
 
 

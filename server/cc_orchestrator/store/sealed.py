@@ -31,3 +31,11 @@ def unseal(line: bytes) -> Record | None:
     except (ValueError, RecursionError):
         return None
     return cast("Record", record) if isinstance(record, dict) else None
+
+
+def reseal(record: Record) -> bytes:
+    """The line that `unseal` made this of. ValueError when the record is not as it was then."""
+    line = seal({key: value for key, value in record.items() if key != "hash"})
+    if unseal(line) != record:
+        raise ValueError("the record was changed since it was read")
+    return line
