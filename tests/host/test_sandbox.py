@@ -16,7 +16,7 @@ from cc_orchestrator.host.sandbox_git import look
 from cc_orchestrator.host.sandbox_proxy import allowed
 from cc_orchestrator.store.ledger import receipts
 from kit.door import Door
-from kit.repos import git
+from kit.repos import commit, git
 from kit.sandboxes import LANDLOCK, need
 from kit.waiting import alive, until, until_gone
 
@@ -277,6 +277,21 @@ def test_a_follow_up_keeps_the_level_and_goes_on_in_the_same_tree(tmp_path: Path
     state = door.state(again)
     assert (state["status"], state["sandbox"]) == ("succeeded", "fs")
     assert state["snapshot"]["committed"] == 2
+
+
+def test_folders_that_are_lent_to_a_worktree_are_there_read_only(tmp_path: Path) -> None:
+    door = sandboxed(tmp_path)
+    commit(door.cwd, {".gitignore": "node_modules\n"})
+    (door.cwd / "node_modules").mkdir()
+    (door.cwd / "node_modules" / "x").write_text("lent\n")
+    run_id = door.start_fake(
+        {"run": {"argv": ["sh", "-c", "cat node_modules/x; echo y > node_modules/x; ls ../../../README.md"]}}, {"result": "x"},
+        allow_write=True, sandbox="fs", worktree={"links": ["node_modules"]},
+    )  # fmt: skip
+    door.finish(run_id)
+    assert "lent" in note(door, run_id)
+    assert (door.cwd / "node_modules" / "x").read_text() == "lent\n"
+    assert "cannot access" in note(door, run_id), "nothing else of the checkout is"
 
 
 def test_a_stop_kills_the_whole_tree_behind_the_sandbox(tmp_path: Path) -> None:
