@@ -20,6 +20,7 @@ from cc_orchestrator.operations import (
     steering,
     watching,
     workspaces,
+    worktrees,
 )
 from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.registry import operations as _registered
@@ -42,6 +43,7 @@ MODULES = (
     health,
     inspections,
     workspaces,
+    worktrees,
     meta,
 )
 TOOLSETS = ("core", "review", "workspace")

@@ -8,12 +8,13 @@ from pydantic import Field
 
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core import events as ev
-from cc_orchestrator.core.errors import Busy, Conflict, NotFound
+from cc_orchestrator.core.errors import Busy, CcError, Conflict, NotFound
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.launches import started
 from cc_orchestrator.operations.place import locate_run, spec_of
 from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.runs.approvals import record_approval
 from cc_orchestrator.runs.control import append_control
 from cc_orchestrator.runs.fold import State, part
 from cc_orchestrator.runs.reading import read_run
@@ -160,7 +161,7 @@ class AnswerParams(Params):
 
 
 def _answer(ctx: Context, params: AnswerParams) -> dict[str, Any]:
-    _workspace, run = locate_run(ctx, params.run_id)
+    workspace, run = locate_run(ctx, params.run_id)
     state = read_run(run).state
     question_id = _open_question(run, state, params.question_id)
     watched = _WatchedEvent(run, (ev.QUESTION_ANSWERED, "question_id", question_id))
@@ -177,6 +178,11 @@ def _answer(ctx: Context, params: AnswerParams) -> dict[str, Any]:
             f"question {question_id} of {run.run_id} was not resolved in time",
             hint=f'cc_poll {{"run_id":"{run.run_id}"}}',
         )
+    try:
+        record_approval(workspace, spec_of(run), state["questions"].get(question_id, {}), ctx.channel, ctx.clock)
+    except (OSError, CcError):
+        # The end of the run makes it good.
+        pass
     return {
         "run_id": run.run_id, "question_id": question_id, "decision": found["decision"], "by": found.get("by"),
         "status": state["status"], "next": next_call(state),
