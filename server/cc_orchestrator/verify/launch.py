@@ -27,11 +27,12 @@ from cc_orchestrator.verify.commands import Command
 from cc_orchestrator.verify.evidence import read_ended_run
 from cc_orchestrator.verify.job import read_job
 from cc_orchestrator.verify.record import verifications
+from cc_orchestrator.verify.rulefile import Loaded
 from cc_orchestrator.verify.verdict import hash_rules
 
 
 def start_verification(
-    workspace: Workspace, run_id: str, commands: Sequence[Command], *, timeout_seconds: float, channel: str, clock: Clock
+    workspace: Workspace, run_id: str, commands: Sequence[Command], rules: Loaded, *, timeout_seconds: float, channel: str, clock: Clock
 ) -> tuple[JobDir, bool]:  # fmt: skip
     """The job, and whether this call made it: the same request while one is under way gives that one.
 
@@ -45,7 +46,8 @@ def start_verification(
     shown = [command.shown for command in commands]
     request: dict[str, Any] = {
         "v": 1, "run_id": run_id, "task_id": spec.task_id, "commands": shown, "timeout_seconds": timeout_seconds,
-        "rules": hash_rules(scope=spec.scope._asdict(), commands=shown, timeout_seconds=timeout_seconds),
+        "rules": hash_rules(scope=spec.scope._asdict(), commands=shown, timeout_seconds=timeout_seconds, key=rules.key),
+        "key": rules.key,
         "workspace_root": workspace.root, "repository": workspace.repository, "actor": "controller", "channel": channel,
         "created_at": clock.now(),
     }  # fmt: skip
@@ -56,7 +58,9 @@ def start_verification(
             if read_job(job).status == "running":
                 return _join(job, request), False
         job_id = new_id("ver", now=clock.now())
-        return _start(workspace, os.path.join(folder, job_id), {**request, "verify_id": job_id}, commands, clock), True
+        return _start(
+            workspace, os.path.join(folder, job_id), {**request, "verify_id": job_id}, commands, rules, clock
+        ), True
 
 
 def _join(job: JobDir, request: dict[str, Any]) -> JobDir:
@@ -70,7 +74,7 @@ def _join(job: JobDir, request: dict[str, Any]) -> JobDir:
 
 
 def _start(
-    workspace: Workspace, path: str, request: dict[str, Any], commands: Sequence[Command], clock: Clock
+    workspace: Workspace, path: str, request: dict[str, Any], commands: Sequence[Command], rules: Loaded, clock: Clock
 ) -> JobDir:  # fmt: skip
     hidden = JobDir(os.path.join(os.path.dirname(path), f".new-{request['verify_id']}"))
     job = JobDir(path)
@@ -91,7 +95,7 @@ def _start(
     if sys.platform == "win32":
         os.close(held)
         held = -1
-    _detach(workspace, job, commands, held, bell, clock)
+    _detach(workspace, job, {"argvs": [command.argv for command in commands], "rules": rules.plain}, held, bell, clock)
     return job
 
 
@@ -107,13 +111,13 @@ def _make_bell(hidden: JobDir, name: str) -> bells.Bell | None:
 
 
 def _detach(
-    workspace: Workspace, job: JobDir, commands: Sequence[Command], held: int, bell: bells.Bell | None, clock: Clock
+    workspace: Workspace, job: JobDir, secret: dict[str, Any], held: int, bell: bells.Bell | None, clock: Clock
 ) -> None:  # fmt: skip
     bell_fd = bell.fileno() if bell is not None else -1
     try:
         with tempfile.TemporaryFile() as file:
-            # Not in argv and in no file of ours: a command may hold a secret.
-            file.write(json.dumps([command.argv for command in commands]).encode("utf-8", "surrogateescape"))
+            # Not in argv and in no file of ours: a command may hold a secret, and a worker must not find its hold-out checks.
+            file.write(json.dumps(secret).encode("utf-8", "surrogateescape"))
             file.flush()
             file.seek(0)
             # cwd is ours: a project's own modules must not be found in place of the library's.
