@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cc_orchestrator.core.errors import InvalidRequest
-from cc_orchestrator.verify.commands import Ran, check_tests, judge_command, parse_commands
+from cc_orchestrator.verify.commands import Ran, parse_commands
+from cc_orchestrator.verify.outcomes import check_tests, judge_command
 
 
 def ran(exit_code: int | None = 0, tail: str = "", command: str = "pytest -q", **more: object) -> Ran:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Literal
 
-#: kingfisher_sdk (0.5 s, an extra): secrets, in a verification only. sqlite3 (1.5 MB): the index row at the end of a run. shutil (0.7 MB, with its compressors): trees that are taken back.
+#: sqlite3 (1.5 MB): the index row at the end of a run. shutil (0.7 MB, with its compressors): trees that are taken back.
+#: kingfisher_sdk (0.5 s, an extra): secrets, in a verification only.
 Late = Literal["sqlite3", "shutil", "kingfisher_sdk"]
 
 

@@ -10,6 +10,7 @@ from cc_orchestrator.operations import (
     launches,
     meta,
     overview,
+    proving,
     steering,
     watching,
     workspaces,
@@ -18,7 +19,7 @@ from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.registry import operations as _registered
 
 #: Modules with operations, kept so that a linter does not take the imports for unused.
-MODULES = (launches, watching, overview, digests, steering, judging, health, inspections, workspaces, meta)
+MODULES = (launches, watching, overview, digests, steering, judging, proving, health, inspections, workspaces, meta)
 TOOLSETS = ("core", "review", "workspace")
 
 

@@ -73,8 +73,9 @@ def check_junit(reports: Sequence[Report], globs: Sequence[str]) -> Check:
                 "junit", "unverified", None, limit, f"{line(report.path, 100)}: {line(str(error), 120)}", "blocked"
             )
         total = Counts(
-            *(one + other for one, other in zip(total[:4], found[:4], strict=True)), total.first or found.first
-        )
+            total.tests + found.tests, total.failures + found.failures, total.errors + found.errors, total.skipped + found.skipped,
+            total.first or found.first,
+        )  # fmt: skip
     measured = {key: value for key, value in total._asdict().items() if key != "first"}
     if stale:
         text = f"older than the commands, so they did not write it: {line(stale[0], 100)}"

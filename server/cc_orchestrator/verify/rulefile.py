@@ -183,7 +183,7 @@ def load_rules(workspace: Workspace, asked: dict[str, Any]) -> Loaded:
         mine = RuleFile.model_validate(asked)
     except ValidationError as error:
         raise InvalidRequest(
-            f"rules: {_explain(error)}", hint=f"the keys of {NAME}; see docs/verification.md"
+            f"rules: {_explain(error)}", hint=f"the keys of {NAME}; see references/verify-and-deliver.md of the skill"
         ) from None
     if data is None:
         plain = mine.model_dump(mode="json")

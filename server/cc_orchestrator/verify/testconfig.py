@@ -114,9 +114,9 @@ def read_settings(name: str, text: bytes | None) -> dict[str, dict[str, str]]:
 
 
 def _read_toml(source: str) -> dict[str, dict[str, str]]:
-    raw = cast("dict[str, Any]", tomlkit.parse(source).unwrap())
+    raw = tomlkit.parse(source).unwrap()
     tool = cast("dict[str, Any]", raw.get("tool") or {})
-    pytest = cast("dict[str, Any]", (tool.get("pytest") or {}).get("ini_options") or {})
+    pytest = cast("dict[str, Any]", cast("dict[str, Any]", tool.get("pytest") or {}).get("ini_options") or {})
     coverage = cast("dict[str, Any]", tool.get("coverage") or {})
     merged = {
         **cast("dict[str, Any]", coverage.get("run") or {}),
@@ -217,10 +217,14 @@ def _package(pair: Pair) -> Iterator[str]:
         if (name == "test" or name.startswith(("test:", "pretest", "posttest"))) and after.get(name) != value:
             yield f"the script {name} was changed"
     for key in ("jest", "mocha", "vitest", "ava", "nyc", "c8"):
-        old, new = _package_part(pair.before, key) or {}, _package_part(pair.after, key) or {}
+        old, new = _keys(_package_part(pair.before, key)), _keys(_package_part(pair.after, key))
         for word in _JS_KEYS:
-            if isinstance(new, dict) and isinstance(old, dict) and new.get(word) != old.get(word):  # pyright: ignore[reportUnknownMemberType]
+            if new.get(word) != old.get(word):
                 yield f"{key}.{word} was changed"
+
+
+def _keys(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _lines(pair: Pair) -> Iterator[str]:

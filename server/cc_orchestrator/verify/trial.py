@@ -58,14 +58,8 @@ class Tried(NamedTuple):
     containment: str = ""
 
 
-class _Plan(NamedTuple):
-    """The commands by group, in the order in which they run."""
-
-    groups: dict[str, list[Command]]
-
-    @property
-    def count(self) -> int:
-        return sum(len(commands) for commands in self.groups.values())
+#: The commands by group, in the order in which they run.
+_Plan = dict[str, list[Command]]
 
 
 def _plan(trial: Trial) -> _Plan:
@@ -76,7 +70,7 @@ def _plan(trial: Trial) -> _Plan:
         "proof": tuple(proof.command for proof in rules.live_proof if proof.command),
         "holdout": (*rules.holdout_commands, *(claim.command for claim in rules.holdout_claims if claim.command)),
     }
-    return _Plan({"command": list(trial.commands), **{name: parse_commands(texts) for name, texts in asked.items()}})
+    return {"command": list(trial.commands), **{name: parse_commands(texts) for name, texts in asked.items()}}
 
 
 def run_trial(trial: Trial, checks: Sequence[Check]) -> Tried:
@@ -85,7 +79,7 @@ def run_trial(trial: Trial, checks: Sequence[Check]) -> Tried:
     if not trial.evidence.spec.allow_write:
         return Tried([_check_tests(trial, (), "")])
     why_not = _find_reason_not_to(trial.evidence, checks)
-    if not plan.count or why_not:
+    if not any(plan.values()) or why_not:
         return Tried(_judge(trial, plan, {}, [], "", why_not))
     spec = trial.evidence.spec
     try:
@@ -127,7 +121,7 @@ def _run_groups(trial: Trial, plan: _Plan, ground: Ground, tree: Tree) -> tuple[
     cwd = os.path.join(ground.root, trial.evidence.spec.subfolder)
     ran: dict[str, list[Ran]] = {}
     reports: list[Report] = []
-    for name, commands in plan.groups.items():
+    for name, commands in plan.items():
         ran[name] = [_run(trial, name, number, command, cwd, tree) for number, command in enumerate(commands, 1)]
         if name == "command":
             reports = read_reports(ground.root, globs, before)
@@ -166,14 +160,12 @@ def _judge(
     rules, evidence = trial.rules, trial.evidence
     checks = [_check_tests(trial, ran.get("command", ()), why_not)]
     judged = {
-        name: {
-            command.shown: _judge_other(name, entry) for command, entry in zip(plan.groups[name], entries, strict=True)
-        }
+        name: {command.shown: _judge_other(name, entry) for command, entry in zip(plan[name], entries, strict=True)}
         for name, entries in ran.items()
         if name != "command"
     }
-    if plan.groups["lint"]:
-        checks.append(_check_lint(plan.groups["lint"], judged.get("lint", {}), why_not))
+    if plan["lint"]:
+        checks.append(_check_lint(plan["lint"], judged.get("lint", {}), why_not))
     if rules.junit:
         mine = _matching(reports, rules.junit)
         checks.append(check_junit(mine, rules.junit))
