@@ -67,7 +67,11 @@ def find_cases(folders: Sequence[Path]) -> list[Path]:
 def read_case(folder: Path) -> dict[str, Any]:
     """The case as an object, its kind filled in."""
     path = folder / "case.yaml"
-    case = yaml.safe_load(path.read_text("utf-8")) if path.exists() else json.loads((folder / "case.json").read_text("utf-8"))
+    case = (
+        yaml.safe_load(path.read_text("utf-8"))
+        if path.exists()
+        else json.loads((folder / "case.json").read_text("utf-8"))
+    )
     kinds = {"lies": "lie", "honest": "honest"}
     case.setdefault("kind", next((kinds[part] for part in reversed(folder.parts) if part in kinds), None))
     if case["kind"] not in ("lie", "honest"):
@@ -104,7 +108,9 @@ def _make_project(folder: Path, case: dict[str, Any], scratch: Path) -> Path:
     files.update(case.get("more", {}))
     beside = folder / "base"
     if beside.is_dir():
-        files.update({str(path.relative_to(beside)): path.read_bytes() for path in sorted(beside.rglob("*")) if path.is_file()})
+        files.update(
+            {str(path.relative_to(beside)): path.read_bytes() for path in sorted(beside.rglob("*")) if path.is_file()}
+        )
     repo = make_repo(scratch / "project", files)
     policies = repo / ".agent-workspace" / "policies"
     if "policy" in case:
@@ -142,7 +148,10 @@ def main(args: Sequence[str] | None = None) -> int:
             for judged in pool.map(lambda pair: _judge_safely(pair[1], root / str(pair[0])), enumerate(cases)):
                 wrong += bool(judged.wrong)
                 reasons = judged.wrong or "; ".join(judged.open)
-                print(f"{'WRONG' if judged.wrong else 'ok   '} {judged.verdict:9} {judged.case}: {reasons[:220]}", flush=True)
+                print(
+                    f"{'WRONG' if judged.wrong else 'ok   '} {judged.verdict:9} {judged.case}: {reasons[:220]}",
+                    flush=True,
+                )
     finally:
         shutil.rmtree(root, ignore_errors=True)
     print(f"{len(cases)} cases, {wrong} judged wrongly")

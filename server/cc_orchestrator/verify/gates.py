@@ -66,17 +66,12 @@ def check_test_gate(evidence: Evidence, commands: Sequence[Command]) -> Check:
     bad: list[str] = []
     for command in commands:
         bad += _find_moved(evidence, command)
-    if any(_is_python(command) for command in commands):
+    if commands:
         bad += [
-            f"{line(path, 80)} stands in the way of a module that the test run imports"
+            f"{line(path, 80)} stands in the way of a module that a Python test run imports"
             for path in _find_shadows(evidence)
         ]
     return Check("test_gate", "fail" if bad else "pass", len(bad), 0, "; ".join(dict.fromkeys(bad[:_SHOWN])))
-
-
-def _is_python(command: Command) -> bool:
-    program = command.argv[0].rpartition("/")[2]
-    return program.startswith(("python", "pytest", "py.test", "coverage", "tox", "nox", "uv", "poetry", "hatch"))
 
 
 def _find_moved(evidence: Evidence, command: Command) -> Iterator[str]:

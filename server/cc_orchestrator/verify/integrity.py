@@ -178,14 +178,15 @@ def _tested(entry: Assertion) -> frozenset[str]:
 
 
 def _find_retuned(changes: Sequence[Change], evidence: Evidence) -> Iterator[str]:
-    """Tests that are still there and compare with other constants than before."""
+    """Tests that are still there and compare with other constants than before, which no test compares with any more."""
     before, after = _read_side(changes, evidence, after=False), _read_side(changes, evidence, after=True)
+    fresh = [case for place, case in after.cases.items() if place not in before.cases]
     for place, case in before.cases.items():
         now = after.cases.get(place)
         if now is None or now.body == case.body:
             continue
         lost = [entry for entry in case.assertions if entry not in now.assertions and entry.strength == EXACT]
-        if any(entry.constants - now.constants for entry in lost):
+        if any(entry.constants - now.constants and not _kept(entry, [now, *fresh]) for entry in lost):
             yield place
 
 

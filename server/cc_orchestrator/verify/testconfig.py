@@ -158,7 +158,8 @@ def _pytest_key(key: str, old: str, value: str, tests: Sequence[str]) -> Iterato
         if added:
             yield f"addopts leaves tests out: {added[0][:40]}"
     elif key == "testpaths":
-        left = [path for path in python if not matches_any(path, [f"/{word.strip('/')}" for word in value.split()])]
+        roots = [f"/{word.removeprefix('./').strip('/')}" for word in value.split()]
+        left = [path for path in python if "/." not in roots and not matches_any(path, roots)]
         if left:
             yield f"testpaths leaves out {left[0][:80]}"
     elif key == "norecursedirs":
