@@ -123,12 +123,11 @@ def test_a_damaged_journal_or_verification_holds(tmp_path: Path) -> None:
 
 def test_the_same_check_failing_on_three_results_of_a_task_goes_to_a_person(tmp_path: Path) -> None:
     door = Door(tmp_path)
-    run_id = work(door, {"write": {"path": "src/ok.py", "content": "def a(:\n"}})
+    run_id = work(door, {"write": {"path": "src/ok.py", "content": "def a(: # {task}\n"}})
     assert verify(door, run_id)["verdict"] == "HOLD"
     verdicts: list[str] = []
     for number in (2, 3):
-        script = {"steps": [{"write": {"path": "src/ok.py", "content": f"def a{number}(:\n"}}, {"result": "mended"}]}
-        run_id = door.call("cc_send_instruction", run_id=run_id, instruction="mend it", script=script)["run_id"]
+        run_id = door.call("cc_send_instruction", run_id=run_id, instruction=f"mend it, {number}")["run_id"]
         door.finish(run_id)
         verdicts.append(verify(door, run_id)["verdict"])
     assert verdicts == ["HOLD", "ESCALATE"]
@@ -182,7 +181,7 @@ def test_a_scope_is_looked_at_before_and_after_a_run(tmp_path: Path) -> None:
     assert (before["scope"]["allow"], before["writable"]) == (["src/**", "/docs"], 1)
     assert before["matches_nothing"] == ["/docs", ".env"]
     for path in ("../other", os.path.dirname(str(door.cwd))):
-        with pytest.raises(CcError, match="lies outside|leads out"):
+        with pytest.raises(CcError, match=r"lies outside|leads out"):
             door.call("cc_preflight_write_scope", allowed_paths=[path])
     run_id = work(door, {"write": {"path": "other.py", "content": "x = 1\n"}}, scope=before["scope"])
     after = door.call("cc_check_write_scope", run_id=run_id)
