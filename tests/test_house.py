@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "server" / "cc_orchestrator"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (
-    "core", "store", "host", "adapters", "routing", "policy", "runs", "tasks", "verify", "delivery", "insight", "operations", "surfaces",
+    "core", "store", "host", "adapters", "routing", "policy", "runs", "tasks", "verify", "delivery", "workflow", "insight",
+    "operations", "surfaces",
 )  # fmt: skip
 LINES = 400
 #: Files over the limit. The list is empty and stays empty.
@@ -197,8 +199,11 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in done.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
 
 
-def test_no_file_names_a_path_of_one_machine_or_a_registry() -> None:
-    foreign = re.compile(r"(?<![\w.])/(?:work|root)/(?!\w*\.py)|https?://(?:registry\.|pypi\.|files\.pythonhosted)")
+def test_no_file_names_where_this_checkout_lies_or_a_registry() -> None:
+    here = str(ROOT) + "/"
+    # A clone in a scratch folder lies where everything may lie.
+    places = [] if here.startswith(tempfile.gettempdir()) or len(here) < 5 else [re.escape(here)]
+    foreign = re.compile("|".join([*places, r"https?://(?:registry\.|pypi\.|files\.pythonhosted)"]))
     guilty: list[str] = []
     for path in tracked():
         if path == Path(__file__).resolve() or path.suffix in (".png", ".bin"):

@@ -10,23 +10,153 @@ from pathlib import Path
 import pytest
 
 from cc_orchestrator.store import lock
+from cc_orchestrator.store.paths import Workspace
 from kit.door import Door
+from kit.landing import accepted, journal, kill_process, trees, until_step
 from kit.repos import commit, git
 from kit.waiting import until, until_gone
 
 pytestmark = [pytest.mark.process, pytest.mark.chaos]
+NEW = {"src/new.py": "x = 1\n"}
 
 
-def accepted(door: Door, path: str = "src/new.py") -> str:
-    run_id = door.start_fake({"write": {"path": path, "content": "x = 1\n"}}, {"result": "done"}, allow_write=True)
-    door.finish(run_id)
-    assert door.call("cc_verify", run_id=run_id)["verdict"] == "APPROVE"
-    door.call("cc_accept", run_id=run_id, decision="accept")
-    return run_id
+def begin(door: Door, run_id: str, **more: object) -> str:
+    """A delivery that nobody waits for; its id."""
+    return str(door.call("cc_deliver", run_id=run_id, target="main", wait_seconds=0, **more)["delivery_id"])
 
 
-def deliver(door: Door, run_id: str) -> subprocess.Popen[bytes]:
-    """The command line, in a session of its own."""
+def ended(door: Door, delivery_id: str) -> str:
+    return str(door.call("cc_wait", ids=[delivery_id], timeout_seconds=30)["woke"][0]["status"])
+
+
+def receipt_of(door: Door, run_id: str) -> dict[str, object]:
+    (receipt,) = door.call("cc_receipts", run_id=run_id, kind="delivery")["receipts"]
+    return receipt["observed"]
+
+
+def test_killed_after_the_branch_moved_it_is_told_as_delivered(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    run_id = accepted(door, NEW)
+    before = git(door.cwd, "rev-parse", "main")
+    # Whoever holds the ledger keeps the delivery between the move of the branch and its receipt.
+    held = until(lambda: lock.take(str(door.cwd / ".agent-workspace/ledger/lock")), 10.0)
+    try:
+        delivery_id = begin(door, run_id)
+        until(lambda: git(door.cwd, "rev-parse", "main") != before, 20.0)
+        until_step(door, delivery_id, "advance")
+        kill_process(door, delivery_id)
+    finally:
+        os.close(held)
+    assert ended(door, delivery_id) == "succeeded"
+    observed = receipt_of(door, run_id)
+    assert observed["status"] == "succeeded"
+    assert "found by looking" in str(observed["reason"])
+    again = door.call("cc_deliver", run_id=run_id, target="main")
+    assert (again["repeated"], again["delivery_id"]) == (True, delivery_id)
+
+
+def test_killed_before_the_branch_moved_it_is_lost_and_said_so(tmp_path: Path, isolated_home: Path) -> None:
+    door = Door(tmp_path)
+    commit(door.cwd, {".gitattributes": "*.slow filter=block\n"}, "a filter")
+    here, config = tmp_path / "reached", isolated_home / ".gitconfig"
+    # The user's own configuration: that of the repository would count as planted.
+    slow = f"sh -c 'echo $$ > \"{here}\"; exec sleep 600'"
+    git(door.cwd, "config", "--file", str(config), "filter.block.smudge", slow)
+    run_id = accepted(door, {"src/a.slow": "x = 1\n"})
+    before = git(door.cwd, "rev-parse", "main")
+    delivery_id = begin(door, run_id)
+    blocked = int(until(lambda: here.exists() and here.read_text(), 20.0))
+    kill_process(door, delivery_id)
+    assert ended(door, delivery_id) == "lost"
+    assert git(door.cwd, "rev-parse", "main") == before
+    observed = receipt_of(door, run_id)
+    assert (observed["status"], "does not hold" in str(observed["reason"])) == ("lost", True)
+    until_gone(blocked, 1.0)
+    config.unlink()
+    git(door.cwd, "checkout", "-q", "--", ".")
+    assert git(door.cwd, "status", "--porcelain") == ""
+    assert door.call("cc_deliver", run_id=run_id, target="main")["how"] == "fast_forward"
+
+
+def test_killed_at_its_gates_it_is_lost_and_nothing_of_them_is_left(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    here = tmp_path / "reached"
+    run_id = accepted(door, NEW)
+    before = git(door.cwd, "rev-parse", "main")
+    delivery_id = begin(door, run_id, gate_commands=[f"sh -c 'echo $$ > {here}; setsid sleep 600; sleep 600'"])
+    at_gate = int(until(lambda: here.exists() and here.read_text(), 20.0))
+    assert trees(door) != []
+    kill_process(door, delivery_id)
+    assert ended(door, delivery_id) == "lost"
+    until_gone(at_gate, 1.0)
+    assert trees(door) == []
+    assert git(door.cwd, "rev-parse", "main") == before
+    assert door.call("cc_deliver", run_id=run_id, target="main")["status"] == "succeeded"
+
+
+def test_those_that_wait_behind_a_killed_one_are_served_in_their_order(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    here = tmp_path / "reached"
+    runs = [accepted(door, {f"src/{name}.py": "x = 1\n"}) for name in ("one", "two", "three")]
+    ids = [begin(door, runs[0], gate_commands=[f"sh -c 'echo $$ > {here}; sleep 600'"])]
+    ids += [begin(door, run_id) for run_id in runs[1:]]
+    until(lambda: here.exists() and here.read_text(), 20.0)
+    waiting = door.call("cc_delivery", delivery_id=ids[2])
+    assert (waiting["status"], waiting["step"], waiting["before_it"]) == ("running", "queued", 2)
+    kill_process(door, ids[0])
+    answer = door.call("cc_wait", ids=ids, until="all", timeout_seconds=60)
+    assert {row["id"]: row["status"] for row in answer["woke"]} == dict(
+        zip(ids, ("lost", "succeeded", "succeeded"), strict=True)
+    )
+    landed = [until_step(door, delivery_id, "landed")["runs"][0] for delivery_id in ids[1:]]
+    assert landed[0]["after"] == landed[1]["before"]
+
+
+def test_a_delivery_that_no_process_took_up_is_taken_up_by_the_next_call(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    run_id = accepted(door, NEW)
+    workspace = Workspace(str(door.cwd), str(door.cwd))
+    (door.cwd / ".agent-workspace/deliveries").mkdir()
+    # As if the branch's process were alive: nobody else is started.
+    held = lock.take(workspace.branch_lock("main"))
+    assert held is not None
+    delivery_id = begin(door, run_id)
+    assert door.call("cc_delivery", delivery_id=delivery_id)["step"] == "queued"
+    assert begin(door, run_id) == delivery_id
+    os.close(held)
+    assert ended(door, delivery_id) == "succeeded"
+
+
+def test_what_a_caller_left_that_died_before_its_request_was_visible_is_taken_away(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    run_id = accepted(door, NEW)
+    half = door.cwd / ".agent-workspace/deliveries/.new-dlv_01k30000000000000000"
+    half.mkdir(parents=True)
+    (half / "request.json").write_text("{")
+    assert door.call("cc_deliver", run_id=run_id, target="main")["status"] == "succeeded"
+    assert not half.exists()
+
+
+def test_an_end_that_a_crash_tore_off_its_newline_stays_the_only_one(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    done = door.call("cc_deliver", run_id=accepted(door, NEW), target="main")
+    files = door.cwd / ".agent-workspace"
+    path = journal(door, done["delivery_id"])
+    until(lambda: not (files / "jobs/live" / done["delivery_id"]).exists(), 10.0)
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    (files / "jobs/live" / done["delivery_id"]).write_text(f"deliveries/{done['delivery_id']}")
+    until(lambda: not lock.is_held(str(path.parent / "lock")), 10.0)
+    assert door.call("cc_wait", ids=[done["delivery_id"]])["woke"][0]["status"] == "succeeded"
+    assert path.read_bytes().count(b"system.job_finished") == 1
+    assert len(door.call("cc_receipts", kind="delivery")["receipts"]) == 1
+    assert list((files / "jobs/live").iterdir()) == []
+
+
+def test_a_caller_that_is_killed_takes_no_delivery_with_it(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    go, script = tmp_path / "go", tmp_path / "gate.py"
+    script.write_text(f"import os, time\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(0.02)\n")
+    run_id = accepted(door, NEW)
     argv = [
         sys.executable,
         "-m",
@@ -39,81 +169,13 @@ def deliver(door: Door, run_id: str) -> subprocess.Popen[bytes]:
         "--target",
         "main",
     ]
-    return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait(10)
-
-
-def delivery_id(door: Door) -> str:
-    return until(lambda: [path.name for path in (door.cwd / ".agent-workspace/deliveries").glob("dlv_*")], 20.0)[0]
-
-
-def test_killed_after_the_branch_moved_it_is_told_as_delivered(tmp_path: Path) -> None:
-    door = Door(tmp_path)
-    run_id = accepted(door)
-    before = git(door.cwd, "rev-parse", "main")
-    # Whoever holds the ledger keeps the delivery between the move of the branch and its receipt.
-    held = until(lambda: lock.take(str(door.cwd / ".agent-workspace/ledger/lock")), 10.0)
-    process = deliver(door, run_id)
-    try:
-        until(lambda: git(door.cwd, "rev-parse", "main") != before, 20.0)
-        journal = door.cwd / ".agent-workspace/deliveries" / delivery_id(door) / "events.ndjson"
-        until(lambda: b'"advance"' in journal.read_bytes(), 10.0)
-        kill(process)
-    finally:
-        os.close(held)
-    row = door.call("cc_wait", ids=[delivery_id(door)])["woke"][0]
-    assert row["status"] == "succeeded"
-    (receipt,) = door.call("cc_receipts", run_id=run_id, kind="delivery")["receipts"]
-    assert receipt["observed"]["status"] == "succeeded"
-    assert "found by looking" in receipt["observed"]["reason"]
-    again = door.call("cc_deliver", run_id=run_id, target="main")
-    assert (again["repeated"], again["delivery_id"]) == (True, receipt["subject"]["delivery_id"])
-
-
-def test_killed_before_the_branch_moved_it_is_lost_and_said_so(tmp_path: Path, isolated_home: Path) -> None:
-    door = Door(tmp_path)
-    commit(door.cwd, {".gitattributes": "*.slow filter=block\n"}, "a filter")
-    here, config = tmp_path / "reached", isolated_home / ".gitconfig"
-    # The user's own configuration: that of the repository would count as planted.
-    git(
-        door.cwd,
-        "config",
-        "--file",
-        str(config),
-        "filter.block.smudge",
-        f"sh -c 'echo $$ > \"{here}\"; exec sleep 600'",
-    )
-    run_id = accepted(door, "src/a.slow")
-    before = git(door.cwd, "rev-parse", "main")
-    process = deliver(door, run_id)
-    try:
-        blocked = int(until(lambda: here.exists() and here.read_text(), 20.0))
-    finally:
-        kill(process)
-    row = door.call("cc_wait", ids=[delivery_id(door)])["woke"][0]
-    assert row["status"] == "lost"
-    assert git(door.cwd, "rev-parse", "main") == before
-    (receipt,) = door.call("cc_receipts", run_id=run_id, kind="delivery")["receipts"]
-    assert (receipt["observed"]["status"], "does not hold" in receipt["observed"]["reason"]) == ("lost", True)
-    until_gone(blocked, 1.0)
-    config.unlink()
-    git(door.cwd, "checkout", "-q", "--", ".")
-    assert git(door.cwd, "status", "--porcelain") == ""
-    assert door.call("cc_deliver", run_id=run_id, target="main")["how"] == "fast_forward"
-
-
-def test_an_end_that_a_crash_tore_off_its_newline_stays_the_only_one(tmp_path: Path) -> None:
-    door = Door(tmp_path)
-    done = door.call("cc_deliver", run_id=accepted(door), target="main")
-    files = door.cwd / ".agent-workspace"
-    journal = files / "deliveries" / done["delivery_id"] / "events.ndjson"
-    journal.write_bytes(journal.read_bytes().rstrip(b"\n"))
-    (files / "jobs/live" / done["delivery_id"]).write_text(f"deliveries/{done['delivery_id']}")
-    assert door.call("cc_wait", ids=[done["delivery_id"]])["woke"][0]["status"] == "succeeded"
-    assert journal.read_bytes().count(b"system.job_finished") == 1
-    assert len(door.call("cc_receipts", kind="delivery")["receipts"]) == 1
-    assert list((files / "jobs/live").iterdir()) == []
+    argv += ["--gate-commands", f"{sys.executable} {script}"]
+    caller = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    delivery_id = until(
+        lambda: [path.name for path in (door.cwd / ".agent-workspace/deliveries").glob("dlv_*")], 20.0, what="the delivery"
+    )[0]  # fmt: skip
+    until_step(door, delivery_id, "candidate")
+    caller.kill()
+    caller.wait(10)
+    go.touch()
+    assert ended(door, delivery_id) == "succeeded"

@@ -9,14 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from kit import homes
+from kit.model_stub import ModelStub
+from kit.stub_script import Script, call, say
+
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = ROOT / "examples" / "01-first-run"
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
 
 
-def first_run(*args: str) -> subprocess.CompletedProcess[str]:
+def first_run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(FIRST / "first_run.py"), *args], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, str(FIRST / "first_run.py"), *args],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
 
 
@@ -43,3 +52,21 @@ def test_a_worker_that_lies_fails_or_crashes_is_not_approved(tmp_path: Path, ste
     assert done.returncode == 1
     assert words in done.stdout, done.stdout[-2000:] + done.stderr
     assert "cc-orchestrator --json accept" not in done.stdout
+
+
+@pytest.mark.real_cli
+def test_the_first_run_does_the_same_with_claude_code(tmp_path: Path, model_stub: ModelStub) -> None:
+    fix = {"file_path": "calc.py", "old_string": "a - b", "new_string": "a + b"}
+    model_stub.add(Script([call("Read", {"file_path": "calc.py"}), call("Edit", fix), say("add() adds now.")]))
+    done = first_run("--worker", "claude", "--model", homes.CLAUDE_MODEL, env=homes.claude_home(tmp_path, model_stub))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+
+
+@pytest.mark.real_cli
+def test_the_first_run_does_the_same_with_codex(tmp_path: Path, model_stub: ModelStub) -> None:
+    env = {**homes.codex_home(tmp_path, model_stub), "OPENAI_API_KEY": homes.DUMMY_KEY}
+    config = Path(env["CODEX_HOME"]) / "config.toml"
+    config.write_text(config.read_text(encoding="utf-8").replace("STUB_API_KEY", "OPENAI_API_KEY"), encoding="utf-8")
+    model_stub.add(Script([call("exec_command", {"cmd": "sed -i 's/a - b/a + b/' calc.py"}), say("add() adds now.")]))
+    done = first_run("--worker", "codex", "--model", homes.CODEX_MODEL, env=env)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr

@@ -14,13 +14,14 @@ import pytest
 
 from cc_orchestrator.core.errors import CcError, Conflict, InvalidRequest, NotFound, PolicyDenied, VerifyFailed
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.repos import commit, fingerprint, git, write
 from kit.waiting import until, until_gone
 
 pytestmark = pytest.mark.process
 
 WRITE = {"write": {"path": "src/new.py", "content": "x = 1\n"}}
-PASSES = [f"{sys.executable} -c pass"]
+PASSES = [f"{PYTHON} -c pass"]
 
 
 def work(door: Door, *steps: dict[str, Any], **more: Any) -> str:
@@ -51,7 +52,7 @@ def accepted(door: Door, *steps: dict[str, Any], **more: Any) -> str:
 def test_from_the_start_to_the_delivery_with_a_receipt_for_each_step(tmp_path: Path) -> None:
     door = Door(tmp_path)
     run_id = work(door)
-    verified = door.call("cc_verify", run_id=run_id, test_commands=[f"{sys.executable} -c 'import src.new'"])
+    verified = door.call("cc_verify", run_id=run_id, test_commands=[f"{PYTHON} -c 'import src.new'"])
     assert (verified["status"], verified["verdict"], verified["current"]) == ("succeeded", "APPROVE", True)
     assert outcomes(verified)["tests"] == "pass"
     assert len(json.dumps(verified)) < 1_500
@@ -108,7 +109,7 @@ def test_a_failing_test_holds_and_says_why(tmp_path: Path) -> None:
     answer = door.call(
         "cc_verify",
         run_id=run_id,
-        test_commands=[*PASSES, f"{sys.executable} -c \"print('two is not three'); exit(3)\""],
+        test_commands=[*PASSES, f"{PYTHON} -c \"print('two is not three'); exit(3)\""],
     )
     assert answer["verdict"] == "HOLD"
     assert "exit 3: two is not three" in named(answer, "tests")["evidence"]
@@ -136,7 +137,7 @@ def test_without_commands_tests_are_shown_as_unverified(tmp_path: Path) -> None:
 def test_a_test_run_that_says_it_ran_nothing_is_no_pass(tmp_path: Path) -> None:
     door = Door(tmp_path)
     answer = door.call(
-        "cc_verify", run_id=work(door), test_commands=[f"{sys.executable} -c \"print('Ran 0 tests in 0.000s')\""]
+        "cc_verify", run_id=work(door), test_commands=[f"{PYTHON} -c \"print('Ran 0 tests in 0.000s')\""]
     )
     assert (answer["verdict"], outcomes(answer)["tests"]) == ("HOLD", "unverified")
 
@@ -175,7 +176,7 @@ def test_commands_run_in_the_worktree_of_the_run_and_their_litter_is_listed_and_
     run_id = work(door)
     worktree = Path(str(door.spec(run_id).worktree))
     code = "import os; os.makedirs('made/deep'); open('made/deep/x', 'w').write('1'); print(os.getcwd())"
-    answer = door.call("cc_verify", run_id=run_id, test_commands=[f'{sys.executable} -c "{code}"'])
+    answer = door.call("cc_verify", run_id=run_id, test_commands=[f'{PYTHON} -c "{code}"'])
     assert (answer["verdict"], answer["made_by_commands"]) == ("APPROVE", ["made/deep/x"])
     assert not (worktree / "made").exists()
     full = door.call("cc_verification", run_id=run_id, full=True)
@@ -189,7 +190,7 @@ def test_a_changed_worktree_is_left_alone_and_the_result_tested_elsewhere(tmp_pa
     worktree = Path(str(door.spec(run_id).worktree))
     write(worktree, {"src/new.py": "x = 2\n"})
     answer = door.call(
-        "cc_verify", run_id=run_id, test_commands=[f"{sys.executable} -c 'import src.new; assert src.new.x == 1'"]
+        "cc_verify", run_id=run_id, test_commands=[f"{PYTHON} -c 'import src.new; assert src.new.x == 1'"]
     )
     assert answer["verdict"] == "APPROVE"
     assert (worktree / "src/new.py").read_text() == "x = 2\n"
@@ -202,7 +203,7 @@ def test_a_command_that_changes_the_tree_proves_nothing(tmp_path: Path) -> None:
     door = Door(tmp_path)
     run_id = work(door)
     answer = door.call(
-        "cc_verify", run_id=run_id, test_commands=[f"{sys.executable} -c \"open('src/app.py', 'w').write('pass')\""]
+        "cc_verify", run_id=run_id, test_commands=[f"{PYTHON} -c \"open('src/app.py', 'w').write('pass')\""]
     )
     assert (answer["verdict"], outcomes(answer)["tree"]) == ("HOLD", "unverified")
     assert answer["changed_by_commands"] == ["src/app.py"]
@@ -220,9 +221,7 @@ def test_a_hanging_command_is_killed_with_all_that_it_started(tmp_path: Path) ->
         "time.sleep(600)\n"
     )
     write(tmp_path, {"hang.py": code})
-    answer = door.call(
-        "cc_verify", run_id=run_id, test_commands=[f"{sys.executable} {tmp_path}/hang.py"], timeout_seconds=2
-    )
+    answer = door.call("cc_verify", run_id=run_id, test_commands=[f"{PYTHON} {tmp_path}/hang.py"], timeout_seconds=2)
     assert (answer["verdict"], outcomes(answer)["tests"]) == ("HOLD", "fail")
     assert "killed after 2 s" in named(answer, "tests")["evidence"]
     for pid in pids.read_text().split():
@@ -236,7 +235,7 @@ def test_a_background_process_of_a_command_does_not_outlive_it(tmp_path: Path) -
         "import subprocess, sys; sleep = [sys.executable, '-c', 'import time; time.sleep(600)']; "
         "print(subprocess.Popen(sleep, start_new_session=True).pid)"
     )
-    answer = door.call("cc_verify", run_id=run_id, test_commands=[f'{sys.executable} -c "{code}"'])
+    answer = door.call("cc_verify", run_id=run_id, test_commands=[f'{PYTHON} -c "{code}"'])
     ran = door.call("cc_verification", verify_id=answer["verify_id"], full=True)["ran"][0]
     assert ran["leftovers"] == 1
     until_gone(int(ran["untrusted_tail"]), 1.0)
@@ -249,7 +248,7 @@ def test_output_is_masked_and_capped(tmp_path: Path) -> None:
     write(
         tmp_path, {"flood.py": f"import sys\nfor i in range(80_000): print('line', i, 'x' * 60)\nprint({secret!r})\n"}
     )
-    answer = door.call("cc_verify", run_id=run_id, test_commands=[f"{sys.executable} {tmp_path}/flood.py"])
+    answer = door.call("cc_verify", run_id=run_id, test_commands=[f"{PYTHON} {tmp_path}/flood.py"])
     assert answer["verdict"] == "APPROVE"
     ran = door.call("cc_verification", verify_id=answer["verify_id"], full=True)["ran"][0]
     assert "[MASKED:github]" in ran["untrusted_tail"]
@@ -266,7 +265,7 @@ def test_output_is_masked_and_capped(tmp_path: Path) -> None:
 def test_a_secret_in_a_command_is_written_nowhere(tmp_path: Path) -> None:
     door = Door(tmp_path)
     secret = "ghp_" + "z1B2c3D4e5F6g7H8i9J0" * 2
-    answer = door.call("cc_verify", run_id=work(door), test_commands=[f"{sys.executable} -c 'import sys' {secret}"])
+    answer = door.call("cc_verify", run_id=work(door), test_commands=[f"{PYTHON} -c 'import sys' {secret}"])
     assert answer["verdict"] == "APPROVE"
     files = [path for path in door.cwd.joinpath(".agent-workspace").rglob("*") if path.is_file()]
     assert [path for path in files if secret.encode() in path.read_bytes()] == []
@@ -278,7 +277,7 @@ def test_a_long_verification_is_answered_with_its_id_and_found_again_by_every_do
     go = tmp_path / "go"
     code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
     write(tmp_path, {"slow.py": code})
-    commands = [f"{sys.executable} {tmp_path}/slow.py"]
+    commands = [f"{PYTHON} {tmp_path}/slow.py"]
     answer = door.call("cc_verify", run_id=run_id, test_commands=commands, wait_seconds=0)
     assert (answer["status"], answer["next"]) == ("running", f'cc_wait {{"ids":["{answer["verify_id"]}"]}}')
     again = door.call("cc_verify", run_id=run_id, test_commands=commands, wait_seconds=0)
@@ -305,9 +304,7 @@ def test_a_verification_that_is_killed_is_lost_and_leaves_nobody(tmp_path: Path)
         tmp_path, {"hang.py": f"import os, time\nopen({str(pids)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"}
     )
     write(door.spec(run_id).worktree or "", {"src/new.py": "x = 3\n"})
-    answer = door.call(
-        "cc_verify", run_id=run_id, test_commands=[f"{sys.executable} {tmp_path}/hang.py"], wait_seconds=0
-    )
+    answer = door.call("cc_verify", run_id=run_id, test_commands=[f"{PYTHON} {tmp_path}/hang.py"], wait_seconds=0)
     worker = int(until(lambda: pids.exists() and pids.read_text(), 20.0))
     folder = door.cwd / ".agent-workspace/verify" / run_id / answer["verify_id"]
     events = [json.loads(row) for row in (folder / "events.ndjson").read_text().splitlines()]
@@ -329,7 +326,7 @@ def test_a_test_command_can_neither_accept_nor_deliver(tmp_path: Path) -> None:
     door = Door(tmp_path)
     run_id = accepted(door)
     before = fingerprint(door.cwd)
-    command = f"{sys.executable} -m cc_orchestrator --json -C {door.cwd} deliver {run_id} --target main"
+    command = f"{PYTHON} -m cc_orchestrator --json -C {door.cwd} deliver {run_id} --target main"
     answer = door.call("cc_verify", run_id=run_id, test_commands=[command])
     assert answer["verdict"] == "HOLD"
     assert "policy_denied" in named(answer, "tests")["evidence"]
@@ -373,7 +370,7 @@ def test_a_result_that_moves_expires_verdict_and_acceptance(tmp_path: Path) -> N
 def test_a_later_hold_takes_an_acceptance_away(tmp_path: Path) -> None:
     door = Door(tmp_path)
     run_id = accepted(door)
-    door.call("cc_verify", run_id=run_id, test_commands=[f"{sys.executable} -c 'exit(1)'"])
+    door.call("cc_verify", run_id=run_id, test_commands=[f"{PYTHON} -c 'exit(1)'"])
     with pytest.raises(VerifyFailed, match="HOLD"):
         door.call("cc_deliver", run_id=run_id, target="main")
 
@@ -381,7 +378,7 @@ def test_a_later_hold_takes_an_acceptance_away(tmp_path: Path) -> None:
 def test_a_verdict_file_that_was_edited_is_not_believed(tmp_path: Path) -> None:
     door = Door(tmp_path)
     run_id = work(door)
-    answer = door.call("cc_verify", run_id=run_id, test_commands=[f"{sys.executable} -c 'exit(1)'"])
+    answer = door.call("cc_verify", run_id=run_id, test_commands=[f"{PYTHON} -c 'exit(1)'"])
     path = Path(answer["file"])
     path.write_text(path.read_text().replace('"HOLD"', '"APPROVE"'))
     with pytest.raises(CcError, match="is not what") as caught:
@@ -398,7 +395,7 @@ def test_a_delivery_to_a_branch_that_went_on_is_a_merge_that_says_what_was_teste
     mine = commit(door.cwd, {"docs/mine.md": "mine\n"}, "meanwhile")
     done = door.call("cc_deliver", run_id=run_id, target="main")
     assert (done["how"], done["tested_tree"], done["before"]) == ("merged", False, mine)
-    assert "no test ran on the merge" in done["note"]
+    assert done["gates"] == "passed"
     assert git(door.cwd, "log", "-1", "--format=%P", "main").split() == [mine, done["result"]]
     assert git(door.cwd, "status", "--porcelain") == ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -77,8 +78,7 @@ WAYS = {
     "stripped": f"{STRIP} {{cli}}",
     "empty environment": "env -i HOME=$HOME PATH=$PATH {cli}",
     "own session": f"{STRIP} setsid --wait {{cli}}",
-    "double fork": f"({STRIP} setsid sh -c '{{cli}} > {{out}}.part; mv {{out}}.part {{out}}' &); "
-    "while [ ! -e {out} ]; do sleep 0.05; done; cat {out}",
+    "double fork": f"({STRIP} setsid sh -c {{inner}} &); while [ ! -e {{out}} ]; do sleep 0.05; done; cat {{out}}",
 }
 
 
@@ -88,8 +88,9 @@ WAYS = {
 def test_a_worker_that_calls_our_command_line_is_known_however_it_hides(tmp_path: Path, way: str) -> None:
     door = Door(tmp_path)
     out = tmp_path / "out"
-    cli = " ".join([*CLI, "-C", str(door.cwd), "run-streaming", "again", "--adapter", "fake"])
-    shell = WAYS[way].format(cli=cli, out=out)
+    cli = shlex.join([*CLI, "-C", str(door.cwd), "run-streaming", "again", "--adapter", "fake"])
+    inner = shlex.quote(f"{cli} > {out}.part; mv {out}.part {out}")
+    shell = WAYS[way].format(cli=cli, inner=inner, out=out)
     state = door.play({"run": {"argv": ["sh", "-c", shell]}}, {"result": "tried"})
     assert state["status"] == "succeeded"
     told = [event["data"] for event in door.events(state["run_id"], "tool.finished")]

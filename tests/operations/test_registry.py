@@ -182,7 +182,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "cc_send_instruction": (SAME, ""), "cc_last_run": (SAME, ""), "cc_open_run_folder": (SAME, ""), "cc_spawn_role_team": (LATER, ""),
     "cc_collect_team_results": (LATER, ""), "cc_cross_review": (LATER, ""), "cc_preflight_write_scope": (SAME, ""),
     "cc_check_write_scope": (SAME, ""), "cc_diff_summary": (SAME, ""), "cc_git_diff": (SAME, ""), "cc_secret_scan_run": (SAME, ""),
-    "cc_rollback_run": (LATER, ""), "cc_verify_run": (ALIAS, "cc_verify"), "cc_score_worker": (LATER, ""),
+    "cc_rollback_run": (SAME, ""), "cc_verify_run": (ALIAS, "cc_verify"), "cc_score_worker": (SAME, ""),
     "cc_decision_review": (LATER, ""), "cc_export_report": (SAME, ""), "cc_controller_report": (LATER, ""),
     "cc_pressure_report": (LATER, ""), "cc_dashboard": (LATER, ""), "cc_queue_submit": (LATER, ""), "cc_queue_tick": (LATER, ""),
     "cc_queue_status": (LATER, ""), "cc_queue_cancel": (LATER, ""), "cc_queue_policy": (LATER, ""), "cc_cost_guard": (LATER, ""),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from cc_orchestrator.runs.replay import replay_run
 from kit import clis, homes
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.model_stub import ModelStub
 from kit.repos import fingerprint, git
 from kit.stub_script import Call, Script, Turn, Usage, call, say
@@ -20,7 +20,6 @@ from kit.waiting import alive, until, until_gone
 
 pytestmark = [pytest.mark.real_cli, pytest.mark.process, pytest.mark.timeout(120)]
 MODEL = homes.CLAUDE_MODEL
-PYTHON = sys.executable
 
 
 def door_for(tmp_path: Path, stub: ModelStub, **env: str) -> Door:

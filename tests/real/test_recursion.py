@@ -12,6 +12,7 @@ import pytest
 
 from kit import homes
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.model_stub import ModelStub
 from kit.stub_script import Call, Script, Turn, call, say
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 START = {"task": "go on without me", "adapter": "fake"}
 #: Spelled so that no rule about command lines can recognize it.
 HIDDEN = (
-    f"{sys.executable} -I -c 'import runpy, sys; sys.argv = [\"x\", \"--json\", \"run-streaming\", \"go on\", \"--adapter\", \"fake\"];"
+    f"{PYTHON} -I -c 'import runpy, sys; sys.argv = [\"x\", \"--json\", \"run-streaming\", \"go on\", \"--adapter\", \"fake\"];"
     " runpy.run_module(\"cc\" + \"_orch\" + \"estrator\", run_name=\"__main__\")'"
 )  # fmt: skip
 

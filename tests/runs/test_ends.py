@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -266,3 +267,16 @@ def test_a_worker_gets_the_environment_of_its_caller_and_only_what_its_adapter_a
     assert door.data(state["run_id"], "run.message")[0]["text"] == (
         "env: FAKE_WORKER_SWITCH=present OPENAI_API_KEY=absent CLAUDECODE=absent CC_RUN_ID=present HOME=present"
     )
+
+
+@pytest.mark.process
+def test_a_tool_that_takes_longer_than_the_allowed_silence_is_no_silence(tmp_path: Path) -> None:
+    tool = {"id": "t1", "tool": "Bash", "kind": "command", "target": "make", "paths": [], "command": "make"}
+    begin = {"raw": json.dumps({"event": "tool_start", **tool}) + "\n"}
+    finish = {"raw": json.dumps({"event": "tool_end", "id": "t1", "ok": True}) + "\n"}
+    door = Door(tmp_path)
+    assert end(door.play(begin, {"sleep": 1.5}, finish, {"result": "x"}, silence_seconds=0.4)) == (
+        "succeeded",
+        "completed",
+    )
+    assert end(door.play(begin, finish, {"hang": {}}, silence_seconds=0.4)) == ("timed_out", "silence")

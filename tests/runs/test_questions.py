@@ -207,17 +207,6 @@ def test_an_instruction_reaches_a_live_worker(tmp_path: Path) -> None:
     assert door.state(run_id)["instructions"] == 1
 
 
-def test_an_instruction_to_a_worker_that_gave_its_result_says_that_it_was_not_delivered(tmp_path: Path) -> None:
-    door = Door(tmp_path)
-    run_id = door.start_fake({"result": "done"}, {"silence": 2}, script=None)
-    door.until_event(run_id, "run.result")
-    state = door.state(run_id)
-    if state["status"] == "running":
-        answer = door.call("cc_send_instruction", run_id=run_id, instruction="more")
-        assert answer["run_id"] == run_id
-    door.finish(run_id)
-
-
 def test_an_ended_run_goes_on_in_the_same_conversation_with_its_figures_apart(tmp_path: Path) -> None:
     door = Door(tmp_path)
     first = door.start_fake({"usage": {"input_tokens": 100, "cost_usd": 0.5}}, {"result": "one"})

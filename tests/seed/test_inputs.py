@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from cc_orchestrator.core.errors import CcError
 from chaos.doors import McpDoor
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.repos import make_repo
 
 pytestmark = pytest.mark.process
@@ -85,11 +85,13 @@ def test_long_identifiers_and_host_names_reach_the_worker_unchanged_and_not_in_i
     door = Door(tmp_path)
     cli = tmp_path / "bin" / "codex"
     cli.parent.mkdir()
-    cli.write_text(
-        f"#!{sys.executable}\nimport sys, pathlib\nhere = pathlib.Path(__file__).parent\n"
+    cli.with_name("codex.py").write_text(
+        "import sys, pathlib\nhere = pathlib.Path(__file__).parent\n"
         "(here / 'argv').write_text(repr(sys.argv))\n(here / 'stdin').write_bytes(sys.stdin.buffer.read())\n",
         encoding="utf-8",
     )
+    # A path with a blank cannot stand behind `#!`.
+    cli.write_text(f'#!/bin/sh\nexec {PYTHON} "$0.py" "$@"\n', encoding="utf-8")
     cli.chmod(0o755)
     door = Door(tmp_path, cwd=door.cwd, env={**door.env, "PATH": f"{cli.parent}:{door.env['PATH']}"})
     run_id = door.call("cc_run_streaming", task=task, adapter="codex")["run_id"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cc_orchestrator.core.errors import InvalidRequest
-from cc_orchestrator.verify.commands import Ran, parse_commands
+from cc_orchestrator.host.command import Ran
+from cc_orchestrator.verify.commands import parse_commands
 from cc_orchestrator.verify.outcomes import check_tests, judge_command
 
 

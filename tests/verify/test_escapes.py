@@ -11,6 +11,7 @@ import pytest
 
 from cc_orchestrator.core.errors import InvalidRequest
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.repos import make_repo, write
 
 pytestmark = pytest.mark.process
@@ -25,7 +26,7 @@ def judge(door: Door, *steps: dict[str, Any], **more: Any) -> dict[str, Any]:
         {"write": {"path": "src/ok.py", "content": "ok = 1\n"}}, *steps, {"result": "done"}, **arguments
     )
     assert door.finish(run_id)["status"] == "succeeded"
-    tests = [f"{sys.executable} -c pass"] if arguments["allow_write"] else []
+    tests = [f"{PYTHON} -c pass"] if arguments["allow_write"] else []
     door.call("cc_verify", run_id=run_id, test_commands=tests)
     return door.call("cc_verification", run_id=run_id, full=True)
 
@@ -147,7 +148,7 @@ def test_litter_of_the_checks_is_no_part_of_the_next_result(tmp_path: Path) -> N
     )
     door.finish(run_id)
     code = "open('junk.txt', 'w').write('x'); import sys; sys.exit(1)"
-    held = door.call("cc_verify", run_id=run_id, test_commands=[f'{sys.executable} -c "{code}"'])
+    held = door.call("cc_verify", run_id=run_id, test_commands=[f'{PYTHON} -c "{code}"'])
     assert (held["verdict"], held["made_by_commands"]) == ("HOLD", ["junk.txt"])
     assert "cc_send_instruction" in held["next"]
     follow = door.call("cc_send_instruction", run_id=run_id, instruction="mend it")["run_id"]

@@ -6,6 +6,7 @@ its pipes. Everything here is standard library only, because supervisors import 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
 from cc_orchestrator.core.asking import Answer, Ask
@@ -91,6 +92,18 @@ class Invocation(NamedTuple):
     scratch: str | None = None  # folder to make before the start, mode 0700, and to remove after the end
 
 
+class Footprint(NamedTuple):
+    """What a CLI needs of the machine beside its tree, for a sandbox. Paths are absolute, or names inside `home`."""
+
+    home: str | None = None  # folder in which it keeps its state; inside a sandbox it is one of the task's own
+    variable: str = ""  # the variable that names that folder
+    shared: tuple[str, ...] = ()  # files in it that stay the user's own, writable: logins that are renewed
+    readable: tuple[str, ...] = ()  # entries in it that the worker may read
+    copied: tuple[str, ...] = ()  # files elsewhere in the user's home of which it gets a copy
+    hosts: tuple[str, ...] = ()  # `host:port` of its model service and login
+    nests: bool = False  # brings a sandbox of its own, which needs user namespaces
+
+
 class Ending(NamedTuple):
     """What the adapter makes of the process's end, without regard to stops and limits of ours.
 
@@ -100,6 +113,18 @@ class Ending(NamedTuple):
     reason: str
     text: str
     detail: str = ""
+
+
+def host_of(url: str) -> str | None:
+    """`host:port` of an http or https URL; None for anything else."""
+    scheme, mark, rest = url.partition("://")
+    if not mark or scheme.lower() not in ("http", "https"):
+        return None
+    place = rest.split("/", 1)[0].rpartition("@")[2].lower()
+    if not place:
+        return None
+    has_port = place.rpartition(":")[2].isdigit() and not place.endswith("]")
+    return place if has_port else f"{place}:{443 if scheme.lower() == 'https' else 80}"
 
 
 class Session(Protocol):
@@ -158,6 +183,10 @@ class Adapter(Protocol):
 
     def invocation(self, request: WorkerRequest) -> Invocation:
         """The process to start. The prompt is never in argv."""
+        ...
+
+    def footprint(self, env: Mapping[str, str], route: Mapping[str, Any]) -> Footprint:
+        """What it needs of the machine; `env` is the worker's."""
         ...
 
     def session(self, request: WorkerRequest) -> Session:

@@ -11,7 +11,11 @@ settings files), and no MCP server. The project's CLAUDE.md is read, by way of `
 
 from __future__ import annotations
 
-from cc_orchestrator.adapters.base import Capabilities, Invocation, WorkerRequest
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from cc_orchestrator.adapters.base import Capabilities, Footprint, Invocation, WorkerRequest, host_of
 from cc_orchestrator.adapters.claude_session import ClaudeSession
 
 #: Tools that leave the run's tree, outlive the run, or wait for a person at a terminal.
@@ -102,6 +106,17 @@ class ClaudeAdapter:
             argv.append("--include-partial-messages")
         env = {"DISABLE_AUTOUPDATER": "1", **request.env, **_FIXED_ENV}
         return Invocation(tuple(argv), env, "pipe")
+
+    def footprint(self, env: Mapping[str, str], route: Mapping[str, Any]) -> Footprint:
+        """`~/.claude` (or CLAUDE_CONFIG_DIR) and `~/.claude.json`; only the login is shared with the user's own sessions."""
+        user = env.get("HOME", "")
+        own = env.get("CLAUDE_CONFIG_DIR")
+        service = host_of(env.get("ANTHROPIC_BASE_URL", "")) or "api.anthropic.com:443"
+        return Footprint(
+            home=own or os.path.join(user, ".claude"), variable="CLAUDE_CONFIG_DIR", shared=(".credentials.json",),
+            readable=("CLAUDE.md",), copied=() if own else (os.path.join(user, ".claude.json"),),
+            hosts=(service, "platform.claude.com:443", "console.anthropic.com:443"),
+        )  # fmt: skip
 
     def session(self, request: WorkerRequest) -> ClaudeSession:
         """A fresh session."""

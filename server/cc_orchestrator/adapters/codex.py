@@ -18,9 +18,10 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from typing import Any, cast
 
-from cc_orchestrator.adapters.base import Capabilities, Invocation, WorkerRequest
+from cc_orchestrator.adapters.base import Capabilities, Footprint, Invocation, WorkerRequest, host_of
 from cc_orchestrator.adapters.codex_stream import CodexSession
 from cc_orchestrator.core.text import line
 
@@ -96,6 +97,16 @@ class CodexAdapter:
         if request.resume:
             argv += ["fork" if request.fork else "resume", request.resume]
         return Invocation((*argv, "-"), env, "pipe", scratch=scratch)
+
+    def footprint(self, env: Mapping[str, str], route: Mapping[str, Any]) -> Footprint:
+        """`~/.codex` (or CODEX_HOME): its configuration can be read, its login is the user's; its own sandbox goes inside ours."""
+        hosts = [host_of(env.get("OPENAI_BASE_URL", "")), host_of(str(route.get("base_url") or ""))]
+        named = tuple(host for host in hosts if host is not None)
+        return Footprint(
+            home=env.get("CODEX_HOME") or os.path.join(env.get("HOME", ""), ".codex"), variable="CODEX_HOME", shared=("auth.json",),
+            readable=("config.toml", "AGENTS.md"), hosts=named or ("api.openai.com:443", "chatgpt.com:443", "auth.openai.com:443"),
+            nests=True,
+        )  # fmt: skip
 
     def session(self, request: WorkerRequest) -> CodexSession:
         """A fresh session."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from cc_orchestrator.adapters import lines
@@ -20,6 +20,7 @@ from cc_orchestrator.adapters.base import (
     CloseInput,
     Effect,
     Ending,
+    Footprint,
     Invocation,
     Send,
     WorkerRequest,
@@ -97,6 +98,10 @@ class FakeAdapter:
             "pipe",
             ((path, json.dumps(compiled, ensure_ascii=False)),),
         )
+
+    def footprint(self, env: Mapping[str, str], route: Mapping[str, Any]) -> Footprint:
+        """It keeps nothing and needs no service."""
+        return Footprint()
 
     def session(self, request: WorkerRequest) -> FakeSession:
         """A fresh session."""

@@ -1,6 +1,8 @@
 """The decision over a run's result, as a receipt. The latest counts, and only for the result that it was made about.
 
-Accepting needs the run's latest verification to say APPROVE about what the run's ref names now. Rejecting is always possible.
+Accepting needs the run's latest verification to say APPROVE about what the run's ref names now, and no open
+blocker (`delivery.blockers`). The others are always possible: reject (not like this), request_fix (its worker goes on with
+it), abandon (nobody goes on with it).
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from typing import Any, Literal, NamedTuple
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import Busy, CcError, VerifyFailed
 from cc_orchestrator.core.redact import mask
-from cc_orchestrator.core.text import cut
+from cc_orchestrator.core.text import cut, line
+from cc_orchestrator.delivery.blockers import refuse_blockers
+from cc_orchestrator.runs.anchoring import anchor_ledger
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import ledger, lock
 from cc_orchestrator.store.paths import Workspace
@@ -20,7 +24,7 @@ from cc_orchestrator.verify.evidence import read_ended_run
 from cc_orchestrator.verify.job import read_job
 from cc_orchestrator.verify.record import current_result, read_result, speaks_of_now, verifications
 
-Decision = Literal["accept", "reject"]
+Decision = Literal["accept", "reject", "request_fix", "abandon"]
 Result = dict[str, Any]
 
 
@@ -45,19 +49,20 @@ def decide(
             observed.update({key: result[key] for key in ("verify_id", "verdict", "commit", "tree", "rules")})
         else:
             observed["commit"], observed["tree"] = _result_or_nothing(spec, state)
+        if decision == "request_fix":
+            observed["failing"] = failing_checks(workspace, run_id)
         observed = {key: value for key, value in observed.items() if value is not None}
         last = last_decision(workspace, run_id)
         if last is not None and last["observed"] == observed:
             return Decided(last, True)
         said = mask(reason.encode("utf-8", "replace"))[0].decode("utf-8", "replace")
-        return Decided(
-            ledger.append(workspace.ledger, {
-                "kind": "acceptance", "ts": clock.now(), "actor": "controller", "channel": channel,
-                "subject": {"run_id": run_id, "task_id": spec.task_id}, "observed": observed,
-                "claimed": {"reason": cut(said, 2_000)} if said else {},
-            }),
-            False,
-        )  # fmt: skip
+        receipt = ledger.append(workspace.ledger, {
+            "kind": "acceptance", "ts": clock.now(), "actor": "controller", "channel": channel,
+            "subject": {"run_id": run_id, "task_id": spec.task_id}, "observed": observed,
+            "claimed": {"reason": cut(said, 2_000)} if said else {},
+        })  # fmt: skip
+        anchor_ledger(workspace, clock)
+        return Decided(receipt, False)
 
 
 def _result_or_nothing(spec: RunSpec, state: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -65,6 +70,17 @@ def _result_or_nothing(spec: RunSpec, state: dict[str, Any]) -> tuple[str | None
         return current_result(spec, state)
     except CcError:
         return None, None
+
+
+def failing_checks(workspace: Workspace, run_id: str) -> list[str]:
+    """What stands in the way by the run's latest verification, one line each; nothing when there is none to read."""
+    for job in verifications(workspace, run_id)[:1]:
+        try:
+            result = read_result(job, read_job(job))
+        except CcError:
+            return []
+        return name_obstacles(result) if result is not None else []
+    return []
 
 
 def last_decision(workspace: Workspace, run_id: str) -> dict[str, Any] | None:
@@ -97,18 +113,23 @@ def approved_result(workspace: Workspace, spec: RunSpec, state: dict[str, Any]) 
             f"{job.job_id} says {result['verdict']} about {spec.run_id}: {explain(result)}",
             hint=next_after(result), verify_id=job.job_id, verdict=result["verdict"],
         )  # fmt: skip
+    refuse_blockers(workspace, spec)
     return result
 
 
 def explain(result: Result) -> str:
     """The checks that stand in the way, each with its evidence."""
+    return "; ".join(name_obstacles(result)) or "no required check was made"
+
+
+def name_obstacles(result: Result) -> list[str]:
+    """Up to six required checks that did not pass, each with its evidence in one line."""
     checks = [from_json(raw) for raw in result["checks"]]
-    open_ = [check for check in checks if check.required and check.outcome != "pass"]
-    parts = [
-        f"{check.name} {check.outcome}" + (f" ({cut(check.evidence, 160)})" if check.evidence else "")
-        for check in open_
-    ]
-    return "; ".join(parts[:6]) or "no required check was made"
+    return [
+        f"{check.name} {check.outcome}" + (f" ({line(check.evidence, 160)})" if check.evidence else "")
+        for check in checks
+        if check.required and check.outcome != "pass"
+    ][:6]
 
 
 def next_after(result: Result) -> str:
@@ -119,3 +140,18 @@ def next_after(result: Result) -> str:
     if result["verdict"] == "HOLD":
         return f'cc_send_instruction {{"run_id":"{run_id}","instruction":"fix: …"}}, then verify the new run'
     return f'cc_read {{"name":"cc_verification","arguments":{{"run_id":"{run_id}","full":true}}}}; a person decides'
+
+
+def check_accepted(workspace: Workspace, spec: RunSpec, state: dict[str, Any]) -> dict[str, Any]:
+    """The approving verification that the run's acceptance rests on. Raises VerifyFailed, Busy, Corrupt."""
+    accept = f'cc_accept {{"run_id":"{spec.run_id}","decision":"accept"}}'
+    decision = last_decision(workspace, spec.run_id)
+    if decision is None:
+        raise VerifyFailed(f"{spec.run_id} was not accepted", hint=accept)
+    observed = decision["observed"]
+    if observed.get("decision") != "accept":
+        raise VerifyFailed(f"the latest decision over {spec.run_id} is {observed.get('decision')}", hint=accept)
+    result = approved_result(workspace, spec, state)
+    if any(observed.get(key) != result[key] for key in ("commit", "tree", "rules")):
+        raise VerifyFailed(f"{spec.run_id} changed after it was accepted: the acceptance has expired", hint=accept)
+    return result

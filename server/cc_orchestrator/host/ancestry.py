@@ -2,8 +2,8 @@
 
 A worker may strip our variable, start a session of its own and fork twice; its supervisor is a child subreaper (Linux), so
 what it starts stays below the supervisor, and its cgroup, where it has one, names the run. What remains unseen: processes that
-another service starts at the worker's request (cron, systemd, a container daemon, ssh), a PID namespace of a sandbox, and
-outside Linux whatever left the tree by a double fork.
+another service starts at the worker's request (cron, systemd, a container daemon, ssh), and outside Linux whatever left the
+tree by a double fork. Our own sandbox names the run in its first process's arguments, below which nothing can hide.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ def search(look: Callable[[int], Ancestor | None], pid: int, variable: str) -> s
         for entry in found.variables:
             if entry.startswith(prefix) and len(entry) > len(prefix):
                 return entry[len(prefix) :]
+        if "--setenv" in found.argv and variable in found.argv:
+            # A sandbox hides what is above it; its own first process names the run.
+            named = _RUN.search(" ".join(found.argv))
+            if named:
+                return named.group(0)
         if SUPERVISOR in found.argv:
             named = _RUN.search(" ".join(found.argv))
             return named.group(0) if named else "unknown"

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from cc_orchestrator.core.errors import Conflict, NotFound
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.host.worktree import is_clean
-
-
-class Merged(NamedTuple):
-    """A clean merge: `commit` is `result` itself for a fast-forward, or a merge commit of both; `tree` is its tree."""
-
-    commit: str
-    tree: str
-    fast_forward: bool
 
 
 class Conflicts(NamedTuple):
@@ -25,21 +17,52 @@ class Conflicts(NamedTuple):
     paths: list[str]
 
 
-def merge_candidate(git: Git, target: str, result: str, message: str) -> Merged | Conflicts:
-    """Merge two commits in the object database alone. Raises GitError."""
-    if git.try_run("merge-base", "--is-ancestor", target, result)[0] == 0:
-        return Merged(result, git.text("rev-parse", f"{result}^{{tree}}"), True)
-    status, out, err = git.try_run(
-        "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", target, result, timeout=60.0
-    )
+def merge_trees(git: Git, ours: str, theirs: str) -> str | Conflicts:
+    """The tree of a merge of two commits, made in the object database alone. Raises GitError."""
+    args = ("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
+    status, out, err = git.try_run(*args, timeout=60.0)
     fields = out.decode("utf-8", "replace").split("\0")
     if status == 1:
-        return Conflicts([name for name in fields[1:] if name])
+        return Conflicts(list(dict.fromkeys(name for name in fields[1:] if name)))
     if status:
         raise GitError(("merge-tree",), status, err)
-    tree = fields[0].strip()
-    commit = git.text("commit-tree", tree, "-p", target, "-p", result, "-m", message)
-    return Merged(commit, tree, False)
+    return fields[0].strip()
+
+
+def revert_trees(git: Git, tip: str, after: str, before: str) -> str | Conflicts:
+    """The tree of `tip` without what lies between the commits `before` and `after`. Raises GitError."""
+    # Commits of our own, because git merges from a given base only since 2.40: base = after, one side tip, the other before.
+    base = git.text("commit-tree", f"{after}^{{tree}}", "-m", "base")
+    ours = git.text("commit-tree", f"{tip}^{{tree}}", "-p", base, "-m", "ours")
+    theirs = git.text("commit-tree", f"{before}^{{tree}}", "-p", base, "-m", "theirs")
+    return merge_trees(git, ours, theirs)
+
+
+def commit_tree(git: Git, tree: str, parents: Sequence[str], message: str) -> str:
+    """A commit that no ref names yet. Raises GitError."""
+    options = [word for parent in parents for word in ("-p", parent)]
+    return git.text("commit-tree", tree, *options, "-m", message)
+
+
+def tree_of(git: Git, commit: str) -> str:
+    """The tree of a commit. Raises GitError."""
+    return git.text("rev-parse", "--verify", f"{commit}^{{tree}}")
+
+
+def contains(git: Git, commit: str, part: str) -> bool:
+    """Whether `part` is `commit` or an ancestor of it. Raises Unavailable."""
+    return git.try_run("merge-base", "--is-ancestor", part, commit)[0] == 0
+
+
+def adds_one_commit(git: Git, before: str, after: str) -> bool:
+    """Whether `after` is a child of `before` with no other parent. Raises GitError."""
+    return git.text("rev-list", "--parents", "-n", "1", after).split()[1:] == [before]
+
+
+def changed_paths(git: Git, before: str, after: str) -> list[str]:
+    """Paths that differ between two commits. Raises GitError."""
+    raw = git.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", before, after, timeout=60.0)
+    return [name for name in raw.decode("utf-8", "replace").split("\0") if name]
 
 
 def branch_commit(git: Git, branch: str) -> str:

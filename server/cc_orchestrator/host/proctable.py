@@ -90,6 +90,28 @@ def marked(name: str, value: str) -> list[int]:
     return found
 
 
+def is_first(pid: int) -> bool:
+    """Whether it is the first process of a PID namespace below ours: a sandbox's own (Linux)."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            for row in file:
+                if row.startswith(b"NSpid:"):
+                    ids = row.split()[1:]
+                    return len(ids) > 1 and ids[-1] == b"1"
+    except OSError:
+        pass
+    return False
+
+
+def runs_file(pid: int, name: str) -> bool:
+    """Whether it is an interpreter on a file of this name (Linux)."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return any(part.endswith(b"/" + name.encode()) for part in file.read().split(b"\0")[:6])
+    except OSError:
+        return False
+
+
 def _ps(*columns: str) -> list[tuple[int, int, str]]:
     """`(pid, parent, state)` of everybody, on systems without /proc. Windows has neither: empty, said in the level."""
     if sys.platform == "win32":

@@ -22,6 +22,9 @@ HELPER = "CC_RUN_HELPER"
 _HELPER_SECONDS = 2.0
 _SUBREAPER = 36
 _PAUSE = 0.01
+_ROUNDS = 20
+#: Serves the way out inside a sandbox; it is ours.
+_RELAY = "sandbox_inside.py"
 
 
 def _become_subreaper() -> bool:
@@ -50,6 +53,8 @@ class Tree:
         self._run_id = run_id
         self._group = group
         self._worker: Child | None = None
+        self._wrapped = False
+        self._spared: set[int] = set()
         self._sampled: dict[int, str] = {}
 
     @classmethod
@@ -59,11 +64,29 @@ class Tree:
         group = cgroup.make(run_id)
         return cls(run_id, "cgroup" if group else "subreaper" if reaper else "session", group)
 
-    def adopt(self, child: Child) -> None:
-        """The worker has started."""
+    def spare(self, pid: int) -> None:
+        """A child of ours that is no part of the worker's tree."""
+        self._spared.add(pid)
+
+    def adopt(self, child: Child, *, wrapped: bool = False) -> None:
+        """The worker has started. `wrapped`: `child` is a sandbox, and the worker is below it."""
         self._worker = child
-        if self._group is not None and not cgroup.add(self._group, child.pid):
+        self._wrapped = wrapped
+        if self._group is not None and not self._gather(self._group, child.pid):
             self.level = "subreaper"
+
+    def _gather(self, group: str, pid: int) -> bool:
+        """Put a process and what it has started meanwhile into the group: a sandbox forks at once."""
+        if not cgroup.add(group, pid):
+            return False
+        for _ in range(_ROUNDS):
+            inside = set(cgroup.members(group))
+            late = [other for other in proctable.descendants(pid) if other not in inside and proctable.is_alive(other)]
+            if not late:
+                break
+            for other in late:
+                cgroup.add(group, other)
+        return True
 
     def sample(self) -> None:
         """Remember descendants: only where there is no better hold on them."""
@@ -84,10 +107,16 @@ class Tree:
             found.update(proctable.descendants(self._worker.pid))
             found.add(self._worker.pid)
             found.update(pid for pid, identity in self._sampled.items() if is_same(pid, identity))
+        found -= self._spared
         return sorted(pid for pid in found if pid != me and proctable.is_alive(pid))
 
     def signal(self, number: int) -> None:
-        """Signal the worker's group and every other member."""
+        """Signal the worker's group and every other member. A sandbox around it is left alone: it ends with the worker."""
+        if self._worker is not None and self._wrapped:
+            for pid in self.members():
+                if pid != self._worker.pid and not proctable.is_first(pid):
+                    _send(pid, number)
+            return
         if self._worker is not None and self._worker.handle.poll() is None:
             _send_group(self._worker.pid, number)
         for pid in self.members():
@@ -97,11 +126,14 @@ class Tree:
     def kill(self, deadline_s: float) -> int:
         """SIGKILL until nobody is left; how many had to be killed. Bounded by `deadline_s` seconds."""
         killed: set[int] = set()
+        frame: set[int] = set()
         for _ in range(max(1, int(deadline_s / _PAUSE))):
             self.reap_orphans()
             members = self.members()
             if not members:
                 break
+            if self._wrapped:
+                frame.update(pid for pid in members if proctable.is_first(pid) or proctable.runs_file(pid, _RELAY))
             if self._group is not None:
                 cgroup.kill(self._group)
             for pid in members:
@@ -110,7 +142,8 @@ class Tree:
             if self._worker is not None:
                 self._worker.handle.poll()
             select.select((), (), (), _PAUSE)
-        return len(killed)
+        # What a sandbox is made of is nothing that the worker left.
+        return len(killed - frame)
 
     def reap_orphans(self) -> None:
         """Take the exit of adopted orphans; the worker's own exit is left to `reap`."""
@@ -118,7 +151,7 @@ class Tree:
             return
         worker = self._worker.pid if self._worker is not None else -1
         for pid in proctable.children(os.getpid()):
-            if pid != worker:
+            if pid != worker and pid not in self._spared:
                 try:
                     os.waitpid(pid, os.WNOHANG)
                 except ChildProcessError:

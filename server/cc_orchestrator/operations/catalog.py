@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    delivering,
     digests,
     health,
     inspections,
     judging,
     launches,
+    ledgers,
     meta,
+    open_items,
     overview,
     proving,
+    scoring,
     steering,
     watching,
     workspaces,
@@ -19,7 +23,23 @@ from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.registry import operations as _registered
 
 #: Modules with operations, kept so that a linter does not take the imports for unused.
-MODULES = (launches, watching, overview, digests, steering, judging, proving, health, inspections, workspaces, meta)
+MODULES = (
+    launches,
+    watching,
+    overview,
+    digests,
+    steering,
+    judging,
+    proving,
+    ledgers,
+    open_items,
+    scoring,
+    delivering,
+    health,
+    inspections,
+    workspaces,
+    meta,
+)
 TOOLSETS = ("core", "review", "workspace")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from cc_orchestrator.core.clock import Clock, SystemClock
 from cc_orchestrator.host.ancestry import run_above
+from cc_orchestrator.operations.patience import Patience
 
 MARKER = "CC_RUN_ID"
 
@@ -58,6 +59,7 @@ class Context:
     """One call's surroundings. `progress` and `cancelled` come from the surface; handlers run in a worker thread.
 
     `worker` is the run whose worker started this process, found by its ancestors; `worker_run_id` also heeds the environment.
+    `client` is the name that an MCP client gives; `patience` is what this door has learned of how long it waits.
     """
 
     cwd: str
@@ -67,6 +69,8 @@ class Context:
     progress: Callable[[float, float | None, str], None] = _ignore
     cancelled: Cancellation = field(default_factory=Cancellation)
     worker: str | None = None
+    client: str = ""
+    patience: Patience = field(default_factory=Patience)
 
     @property
     def worker_run_id(self) -> str | None:

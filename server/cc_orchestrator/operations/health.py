@@ -22,12 +22,13 @@ from cc_orchestrator.host import probe
 from cc_orchestrator.host.tree import containment_level
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.runs.anchoring import check_workspace_ledger
 from cc_orchestrator.runs.control import append_control
 from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import LaunchRequest, find_executable, launch
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.wait import WatchedRun, wait_for
-from cc_orchestrator.store import audit, index
+from cc_orchestrator.store import index
 from cc_orchestrator.store.paths import Workspace, find_workspace
 from cc_orchestrator.store.rundir import RunDir
 
@@ -174,7 +175,7 @@ def _workspace(ctx: Context, params: DoctorParams) -> list[dict[str, Any]]:
     except CcError as error:
         return [_check("workspace", False, error.message, error.hint)]
     rows = [_folder(workspace)]
-    report = audit.check_ledger(workspace.ledger)
+    report = check_workspace_ledger(workspace)
     found = f"{report.count} receipts" if report.ok else "; ".join(f"{row[0]}: {row[1]}" for row in report.problems[:3])
     rows.append(
         _check("ledger", report.ok, found, "a receipt was changed, removed or cut off: look before you trust it")
@@ -217,7 +218,7 @@ def _mock_stream_test(ctx: Context, params: MockParams) -> dict[str, Any]:
         gates["claim_kept_apart"] = claimed(state).get("text") == "done"
         stopped = _stopped(ctx, workspace, params.timeout_seconds)
         gates["stops"] = stopped["status"] == "stopped" and stopped["reason"] == "user_requested"
-        report = audit.check_ledger(workspace.ledger)
+        report = check_workspace_ledger(workspace)
         gates["receipts"] = report.ok and report.count == 2
         details = {
             "first": state["status"],

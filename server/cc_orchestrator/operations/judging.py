@@ -1,4 +1,4 @@
-"""cc_verify, cc_verification, cc_accept, cc_deliver, cc_receipts: prove a result, decide over it, deliver it, and what is on record."""
+"""cc_verify, cc_verification: prove a result, and what was found."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from pydantic import Field
 from cc_orchestrator.core.clock import iso
 from cc_orchestrator.core.errors import NotFound
 from cc_orchestrator.core.text import line
-from cc_orchestrator.delivery.acceptance import Decision, decide, next_after
-from cc_orchestrator.delivery.deliver import deliver
+from cc_orchestrator.delivery.acceptance import next_after
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.launches import MAX_WAIT
-from cc_orchestrator.operations.place import locate_job, locate_run, spec_of, workspace_of
+from cc_orchestrator.operations.place import locate_job, locate_run, spec_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.wait import wait_for
-from cc_orchestrator.store import audit, ledger
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
@@ -29,9 +27,8 @@ from cc_orchestrator.verify.launch import start_verification
 from cc_orchestrator.verify.record import Result, read_result, speaks_of_now, verifications
 from cc_orchestrator.verify.rulefile import load_rules
 
-#: Room for checks in an answer, and for receipts.
+#: Room for checks in an answer.
 _CHECKS_BYTES = 4_500
-_RECEIPTS_BYTES = 7_000
 #: Checks that a short answer shows by themselves even when they passed.
 _LOUD = frozenset({"finished", "result", "scope", "secrets", "tests"})
 
@@ -190,114 +187,6 @@ def _verification(ctx: Context, params: VerificationParams) -> dict[str, Any]:
     return _answer(workspace, run, jobs[0], full=params.full)
 
 
-class AcceptParams(Params):
-    """The decision over a run's result."""
-
-    run_id: str
-    decision: Annotated[Decision, Field(description="accept needs a current APPROVE; reject is always possible.")] = (
-        "accept"
-    )
-    reason: Annotated[str, Field(max_length=2_000)] = ""
-
-
-def _accept(ctx: Context, params: AcceptParams) -> dict[str, Any]:
-    workspace, run = locate_run(ctx, params.run_id)
-    done = decide(workspace, run.run_id, params.decision, params.reason, channel=ctx.channel, clock=ctx.clock)
-    observed = done.receipt["observed"]
-    accepted = observed["decision"] == "accept"
-    deliverable = accepted and observed.get("commit")
-    out: dict[str, Any] = {
-        "run_id": run.run_id, "decision": observed["decision"], "verify_id": observed.get("verify_id"),
-        "commit": observed.get("commit"), "receipt": done.receipt["n"], "repeated": done.repeated or None,
-        "next": f'cc_deliver {{"run_id":"{run.run_id}","target":"main"}}' if deliverable else "cc_status {}",
-    }  # fmt: skip
-    return {key: value for key, value in out.items() if value is not None}
-
-
-class DeliverParams(Params):
-    """What to deliver, and where."""
-
-    run_id: str
-    target: Annotated[str, Field(min_length=1, max_length=250, description="A local branch.")]
-
-
-def _deliver(ctx: Context, params: DeliverParams) -> dict[str, Any]:
-    workspace, run = locate_run(ctx, params.run_id)
-    done = deliver(workspace, run.run_id, params.target, channel=ctx.channel, clock=ctx.clock)
-    out: dict[str, Any] = {
-        "delivery_id": done.delivery_id, "run_id": run.run_id, "status": "succeeded", "how": done.how, "target": done.target,
-        "before": done.before, "after": done.after, "result": done.result, "tested_tree": done.tested_tree,
-        "receipt": done.receipt["n"], "repeated": done.repeated or None, "pushed": False,
-    }  # fmt: skip
-    if not done.tested_tree and done.how == "merged":
-        out["note"] = "the merged tree is not the verified one: no test ran on the merge itself"
-    return {key: value for key, value in out.items() if value is not None}
-
-
-class ReceiptsParams(Params):
-    """Which receipts; all given ids must match."""
-
-    run_id: str | None = None
-    task_id: str | None = None
-    verify_id: str | None = None
-    delivery_id: str | None = None
-    kind: str | None = None
-    limit: Annotated[int, Field(ge=1, le=200)] = 20
-    cwd: str | None = None
-
-
-def _receipts(ctx: Context, params: ReceiptsParams) -> dict[str, Any]:
-    workspace = _receipts_workspace(ctx, params)
-    subject = {
-        key: value
-        for key in ("run_id", "task_id", "verify_id", "delivery_id")
-        if (value := getattr(params, key)) is not None
-    }
-    found = ledger.receipts(workspace.ledger, subject, kind=params.kind, limit=params.limit + 1)
-    rows: list[dict[str, Any]] = []
-    room = _RECEIPTS_BYTES
-    for receipt in found[: params.limit]:
-        row = _row(receipt)
-        room -= len(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
-        if room < 0:
-            break
-        rows.append(row)
-    report = audit.check_ledger(workspace.ledger)
-    checked: dict[str, Any] = {"ok": report.ok, "count": report.count}
-    if report.problems:
-        checked["problems"] = [f"{problem.where}: {problem.what}" for problem in report.problems[:5]]
-    if report.notes:
-        checked["notes"] = report.notes[:3]
-    return {"receipts": rows, "truncated": len(found) > len(rows), "ledger": checked, "as_of": iso(ctx.clock.now())}
-
-
-def _receipts_workspace(ctx: Context, params: ReceiptsParams) -> Workspace:
-    if params.run_id is not None:
-        return locate_run(ctx, params.run_id, params.cwd)[0]
-    job_id = params.verify_id or params.delivery_id
-    if job_id is not None:
-        return locate_job(ctx, job_id, params.cwd)[0]
-    return workspace_of(ctx, params.cwd)
-
-
-def _row(receipt: dict[str, Any]) -> dict[str, Any]:
-    """A receipt, its long texts cut; what somebody claimed is marked as such."""
-    out: dict[str, Any] = {key: receipt[key] for key in ("n", "kind", "subject", "actor", "channel")}
-    out["at"] = iso(receipt["ts"])
-    out["observed"] = {key: _short(value) for key, value in receipt["observed"].items()}
-    if receipt["claimed"]:
-        out["untrusted_claimed"] = {key: _short(value) for key, value in receipt["claimed"].items() if value}
-    out["hash"] = receipt["hash"]
-    return out
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, str):
-        return line(value, 200)
-    text = json.dumps(value, ensure_ascii=False)
-    return value if len(text) <= 600 else line(text, 600)
-
-
 register(Operation(
     name="cc_verify", words=("verify",), toolset="core", effect="write", default_on=True,
     summary="Check an ended run's result ourselves (scope, diff, secrets, your test commands) and answer with a verdict.",
@@ -308,19 +197,4 @@ register(Operation(
     name="cc_verification", words=("verification",), toolset="review", effect="read",
     summary="One verification by verify_id, or the latest of a run, with its checks.",
     params=VerificationParams, handler=_verification, positional="verify_id", idempotent=True, search_hint="verdict checks evidence logs",
-))  # fmt: skip
-register(Operation(
-    name="cc_accept", words=("accept",), toolset="core", effect="write", default_on=True,
-    summary="Accept or reject an ended run's result; accepting needs a current APPROVE of cc_verify.",
-    params=AcceptParams, handler=_accept, positional="run_id", result_cap=1_536, idempotent=True, search_hint="accept reject decide result",
-))  # fmt: skip
-register(Operation(
-    name="cc_deliver", words=("deliver",), toolset="core", effect="destructive", default_on=True,
-    summary="Merge an accepted result into a local branch, if that is clean and there is no conflict. Never pushes.",
-    params=DeliverParams, handler=_deliver, positional="run_id", result_cap=1_536, idempotent=True, search_hint="deliver merge branch land",
-))  # fmt: skip
-register(Operation(
-    name="cc_receipts", words=("receipts",), toolset="review", effect="read",
-    summary="Receipts of a run, task, verification or delivery, or the latest, and whether the ledger's chain is sound.",
-    params=ReceiptsParams, handler=_receipts, positional="run_id", idempotent=True, search_hint="receipts ledger audit proof",
 ))  # fmt: skip

@@ -6,11 +6,11 @@ import json
 import os
 from typing import Annotated, Any, Literal, cast
 
-import yaml
 from pydantic import Field
 
 from cc_orchestrator.adapters.catalog import names as adapter_names
 from cc_orchestrator.core.errors import CcError, InvalidRequest
+from cc_orchestrator.core.late import load
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import cut
 from cc_orchestrator.host.codex_files import read_codex_files
@@ -42,6 +42,9 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Bytes = Annotated[int, Field(ge=1, le=10_000_000_000)]
 
 
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?$")]
+
+
 class ScopeParams(Params):
     """Where a write run may write; globs relative to the repository."""
 
@@ -61,6 +64,11 @@ class RunParams(Params):
     cwd: Annotated[str | None, Field(description="Project folder; default: the server's.")] = None
     allow_write: Annotated[bool, Field(description="Write in an own git worktree; else read-only.")] = False
     scope: ScopeParams | None = None
+    sandbox: Annotated[
+        Literal["none", "worktree", "fs", "fs+net"] | None,
+        Field(description="How far it is held; refused if it cannot be had. Default: worktree, or none for a reader."),
+    ] = None
+    sandbox_hosts: Annotated[list[Host], Field(max_length=50, description="More hosts at fs+net.")] = []
     context: Annotated[str, Field(max_length=MAX_TASK)] = ""
     client_request_id: Annotated[str | None, Field(description="Repeat-safe: same id, same run.")] = None
     script: Annotated[
@@ -126,6 +134,7 @@ def load_script(name: str, cwd: str) -> dict[str, Any]:
 
 
 def _yaml(text: str, path: str) -> Any:
+    yaml = load("yaml")
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -155,7 +164,8 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
         context=params.context, allow_write=params.allow_write,
         scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params),
         partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id, channel=ctx.channel,
-        route=cli_route(ctx, route.adapter, cwd),
+        route=cli_route(ctx, route.adapter, cwd), sandbox=params.sandbox,
+        sandbox_hosts=tuple(host if ":" in host else f"{host}:443" for host in params.sandbox_hosts),
     )  # fmt: skip
     try:
         launched = launch(workspace, request, ctx.env, ctx.clock)
@@ -173,7 +183,8 @@ def started(launched: Launched, now: float) -> dict[str, Any]:
     out: dict[str, Any] = {
         "run_id": spec.run_id, "task_id": spec.task_id, "status": state["status"], "reason": state["reason"],
         "liveness": liveness(state, now), "adapter": spec.adapter, "model": spec.model or "CLI default",
-        "cwd": spec.worktree or spec.cwd, "branch": spec.branch, "declared": list(spec.declared) or None,
+        "cwd": spec.worktree or spec.cwd, "branch": spec.branch, "sandbox": spec.sandbox if spec.sandbox != "none" else None,
+        "declared": list(spec.declared) or None,
         "detail": cut(str(state["detail"]), 300) if state["detail"] else None,
         "repeated": True if not launched.created else None, "cursor": str(START), "next": next_call(state),
     }  # fmt: skip

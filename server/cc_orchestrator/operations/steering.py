@@ -157,6 +157,7 @@ def _resume(ctx: Context, workspace: Workspace, run: RunDir, state: State, instr
         task=instruction, task_id=old.task_id, cwd=old.cwd, adapter=old.adapter, role=old.role, profile=old.profile, model=old.model,
         allow_write=old.allow_write, scope=old.scope, limits=old.limits, partial_messages=old.partial_messages, options=old.options,
         route=cli_route(ctx, old.adapter, old.cwd), continues=follow, channel=ctx.channel,
+        sandbox=old.sandbox, sandbox_hosts=old.sandbox_hosts,
     )  # fmt: skip
     launched = launch(workspace, request, ctx.env, ctx.clock)
     answer = started(launched, ctx.clock.now())

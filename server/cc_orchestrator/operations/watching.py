@@ -20,7 +20,7 @@ from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.size import drop_empty, fit, size_of
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.summary import brief_event, liveness, next_call, summarize
-from cc_orchestrator.runs.wait import Wake, Watched, WatchedRun, wait_for
+from cc_orchestrator.runs.wait import Wake, Watched, WatchedRun, Woken, wait_for
 from cc_orchestrator.store.journal import START, Cursor, last_events, parse_cursor, read_page
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.verify.job import WatchedJob
@@ -125,15 +125,15 @@ class WaitParams(Params):
     ids: Annotated[list[str], Field(min_length=1, max_length=200, description="run_…, ver_… and dlv_… ids.")]
     until: Literal["any", "all"] = "any"
     wake: Annotated[list[Wake], Field(description="finished always wakes.")] = ["finished", "question", "attention"]
-    timeout_seconds: Annotated[float, Field(ge=0, le=MAX_WAIT)] = 45.0
+    timeout_seconds: Annotated[
+        float | None, Field(ge=0, le=MAX_WAIT, description="Default: 45, more for a client that bears more.")
+    ] = None
 
 
 def _wait(ctx: Context, params: WaitParams) -> dict[str, Any]:
     wake = frozenset(params.wake)
     watched = [_watched(ctx, name, wake) for name in dict.fromkeys(params.ids)]
-    result = wait_for(
-        watched, params.until, params.timeout_seconds, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress
-    )
+    result = _sleep(ctx, watched, params)
     # What is lost is closed, and what is left of its tree killed, before the answer.
     for item, look in result.woke:
         if look.status == "lost":
@@ -160,6 +160,20 @@ def _wait(ctx: Context, params: WaitParams) -> dict[str, Any]:
     }
 
 
+def _sleep(ctx: Context, watched: list[Watched], params: WaitParams) -> Woken:
+    """Wait as long as was asked for, or as long as this client is known to bear."""
+    given = params.timeout_seconds
+    seconds = ctx.patience.seconds(ctx.client) if given is None else given
+    begun = ctx.clock.mono()
+    result = wait_for(watched, params.until, seconds, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress)
+    slept = ctx.clock.mono() - begun
+    if ctx.cancelled():
+        ctx.patience.gave_up(ctx.client, slept)
+    elif given is None and not result.woke:
+        ctx.patience.came_back_empty(ctx.client, slept)
+    return result
+
+
 def _watched(ctx: Context, name: str, wake: frozenset[str]) -> Watched:
     if is_id(name, "run"):
         _workspace, run = locate_run(ctx, name)
@@ -175,7 +189,7 @@ def _after_wait(woke: list[tuple[Watched, Any]], pending: list[dict[str, Any]]) 
         if isinstance(item, WatchedRun):
             return next_call(item.reading.state)
         if is_id(item.id, "dlv"):
-            return f'cc_read {{"name":"cc_receipts","arguments":{{"delivery_id":"{item.id}"}}}}'
+            return f'cc_read {{"name":"cc_delivery","arguments":{{"delivery_id":"{item.id}"}}}}'
         return f'cc_read {{"name":"cc_verification","arguments":{{"verify_id":"{item.id}"}}}}'
     return f"cc_wait {json.dumps({'ids': [row['id'] for row in pending[:20]]}, separators=(',', ':'))}"
 

@@ -12,9 +12,10 @@ from cc_orchestrator.core.errors import Corrupt
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import locate_run, prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.runs.anchoring import check_workspace_ledger
 from cc_orchestrator.runs.replay import replay_run
 from cc_orchestrator.runs.sweep import forget_unborn, rebuild_index, sweep
-from cc_orchestrator.store import audit, index
+from cc_orchestrator.store import index
 from cc_orchestrator.store.paths import find_workspace
 from cc_orchestrator.store.rundir import remove_unborn
 
@@ -58,7 +59,7 @@ def _workspace_status(ctx: Context, params: CwdParams) -> dict[str, Any]:
     for row in index.sums(workspace.index):
         counts[str(row["status"])] = counts.get(str(row["status"]), 0) + int(row["runs"])
     size, files, whole = _measure(workspace.folder)
-    report = audit.check_ledger(workspace.ledger)
+    report = check_workspace_ledger(workspace)
     worktrees = _names(workspace.at("worktrees"))
     return {
         "workspace": workspace.root, "folder": workspace.folder, "exists": os.path.isdir(workspace.folder),

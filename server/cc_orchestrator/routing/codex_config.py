@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, cast
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
+from cc_orchestrator.core.late import load
 
 Table = dict[str, Any]
 
@@ -25,7 +24,7 @@ _BEDROCK_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_T
 
 
 def codex_route(user_text: str, other_texts: Iterable[str] = ()) -> Table:
-    """`{env_names, secret_names: [...], own_servers: {name: "command" | "url"}, servers: [...]}` of the user's config.toml.
+    """`{env_names, secret_names: [...], own_servers: {name: "command" | "url"}, servers: [...], base_url}` of the user's config.toml.
 
     Workers get the variables of both lists; the values of `secret_names` are masked wherever they show up. `servers` are stdio
     servers of the user's own file that are not ours. Text that is no TOML counts as empty: Codex itself will say what is wrong.
@@ -41,13 +40,17 @@ def codex_route(user_text: str, other_texts: Iterable[str] = ()) -> Table:
         "secret_names": [*_key_names(user), *(_BEDROCK_SECRETS if bedrock else ())],
         "own_servers": own,
         "servers": others,
+        "base_url": _base_url(user),
     }
 
 
 def _parse(text: str) -> Table:
+    if not text.strip():
+        return {}
+    tomlkit = load("tomlkit")
     try:
         return tomlkit.parse(text).unwrap()
-    except TOMLKitError:
+    except tomlkit.exceptions.TOMLKitError:
         return {}
 
 
@@ -63,6 +66,14 @@ def _key_names(config: Table) -> list[str]:
     provider = _table(_table(config.get("model_providers")).get(chosen))
     named = [provider.get("env_key"), *_table(provider.get("env_http_headers")).values()]
     return [name for name in named if isinstance(name, str) and _VARIABLE.fullmatch(name)]
+
+
+def _base_url(config: Table) -> str | None:
+    """Where the chosen provider is; None for a built-in one."""
+    chosen = config.get("model_provider")
+    provider = _table(_table(config.get("model_providers")).get(chosen)) if isinstance(chosen, str) else {}
+    url = provider.get("base_url")
+    return url if isinstance(url, str) and "@" not in url else None
 
 
 def _servers(config: Table) -> list[tuple[str, str, bool]]:

@@ -12,6 +12,7 @@ from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import cut, line
+from cc_orchestrator.runs.anchoring import anchor_ledger
 from cc_orchestrator.runs.fold import claimed, part
 from cc_orchestrator.runs.outcome import Outcome, Stop, decide_outcome
 from cc_orchestrator.runs.recorder import Recorder, release_ballast
@@ -114,6 +115,8 @@ def settle(spec: RunSpec, state: State, clock: Clock, *, again: bool = False) ->
         index.put(workspace.index, [index_row(spec, state)])
     except (OSError, CcError):
         return False
+    if spec.allow_write:
+        anchor_ledger(workspace, clock)
     return True
 
 
@@ -151,7 +154,7 @@ def receipt(spec: RunSpec, state: State, clock: Clock) -> dict[str, Any]:
         "result": snapshot.get("commit"), "tree": snapshot.get("tree"), "base": snapshot.get("base"),
         "files": snapshot.get("file_count"), "exit": state["exit"], "masked": state["masked"],
         "blocking_flags": [flag.code for flag in find_flags(state, clock.now()) if flag.blocking],
-        "prompt_sha256": spec.prompt_sha256,
+        "prompt_sha256": spec.prompt_sha256, "sandbox": spec.sandbox, "sandbox_backend": spec.sandbox_backend,
     }  # fmt: skip
     return {
         "kind": "run", "ts": clock.now(), "subject": {"run_id": spec.run_id, "task_id": spec.task_id},

@@ -53,7 +53,7 @@ class ControlReader:
         for line in whole.splitlines():
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(record, dict):
                 found.append(cast("dict[str, Any]", record))

@@ -33,7 +33,7 @@ def new_state() -> State:
         "files": {}, "questions": {}, "waiting": None, "retrying": None, "denied": 0, "limits": [], "masked": {},
         "notices": [], "stderr": "", "unparsed": 0, "oversized": 0, "instructions": 0, "stopping": None, "exit": None,
         "snapshot": None, "checkout": None, "pid": None, "pid_start": None, "containment": None, "completion": None,
-        "findings": [],
+        "findings": [], "sandbox": None, "sandbox_backend": None,
     }  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def _created(state: State, data: Data, ts: float | None) -> None:
 def _started(state: State, data: Data, ts: float | None) -> None:
     state["status"] = "running"
     state["started_at"] = state["acted_at"] = ts
-    for key in ("pid", "pid_start", "containment"):
+    for key in ("pid", "pid_start", "containment", "sandbox", "sandbox_backend"):
         state[key] = data.get(key)
 
 

@@ -30,6 +30,7 @@ from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.detach import detach_light
 from cc_orchestrator.runs.closing import index_row
 from cc_orchestrator.runs.fold import State, fold
+from cc_orchestrator.runs.level import choose_level
 from cc_orchestrator.runs.prompt import render_prompt
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.recorder import write_ballast
@@ -79,6 +80,8 @@ class LaunchRequest:
     route: dict[str, Any] = field(default_factory=dict[str, Any])  # names only, never a secret
     client_request_id: str | None = None
     continues: Continuation | None = None
+    sandbox: str | None = None  # a level of host.sandbox; None: worktree for a write run, none for a reader
+    sandbox_hosts: tuple[str, ...] = ()
     actor: str = "controller"
     channel: str = "cli"
 
@@ -137,13 +140,17 @@ def _spec(
         outbox=os.path.join(folder, "outbox"),
     )  # fmt: skip
     place = _place(workspace, request, cwd)
+    level, backend = choose_level(request.sandbox, request.sandbox_hosts, cwd, env, may_write=request.allow_write)
     spec = RunSpec(
         run_id=run_id, task_id=request.task_id, created_at=now, workspace_root=workspace.root, repository=workspace.repository,
         cwd=cwd, adapter=adapter.name, executable=executable, role=request.role, allow_write=request.allow_write,
         prompt_sha256=hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest(), prompt_bytes=len(prompt.encode("utf-8", "replace")),
         task=cut(masked_text(request.task), 2_000), profile=request.profile, model=request.model,
         partial_messages=request.partial_messages, options=request.options, route=request.route, client_request_id=request.client_request_id,
-        actor=request.actor, channel=request.channel, limits=request.limits, scope=request.scope, **place,
+        actor=request.actor, channel=request.channel, limits=request.limits, scope=request.scope,
+        sandbox=level, sandbox_backend=backend.name if backend else None,
+        sandbox_program=backend.program if backend else "", sandbox_locks=bool(backend and backend.locks_namespaces),
+        sandbox_hosts=request.sandbox_hosts, **place,
     )  # fmt: skip
     probe = WorkerRequest(
         run_id=run_id, prompt=prompt, cwd=spec.cwd, allow_write=spec.allow_write, executable=executable, env={}, run_dir=folder,
@@ -157,7 +164,7 @@ def _spec(
         raise InvalidRequest(
             f"{adapter.name} cannot do this: " + "; ".join(problems), hint="change the named parameters"
         )
-    return spec._replace(declared=tuple(adapter.declare(probe))), prompt
+    return spec._replace(declared=(*adapter.declare(probe), *(backend.gaps if backend else ()))), prompt
 
 
 def _place(workspace: Workspace, request: LaunchRequest, cwd: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def _saved(run: RunDir) -> Reading:
         size = os.stat(run.journal).st_size
         if state["v"] == VERSION and isinstance(offset, int) and offset <= size and set(new_state()) <= set(state):
             return Reading(state, Cursor(offset, state["seq"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     return Reading(new_state(), START)
 

@@ -72,6 +72,11 @@ class RunSpec(NamedTuple):
     options: dict[str, Any] = _NONE
     route: dict[str, Any] = _NONE
     declared: tuple[str, ...] = ()  # what the adapter cannot promise for this run
+    sandbox: str = "none"  # level of host.sandbox that was asked for and is kept
+    sandbox_backend: str | None = None
+    sandbox_program: str = ""
+    sandbox_locks: bool = False  # it can keep the worker from namespaces of its own
+    sandbox_hosts: tuple[str, ...] = ()  # `host:port` beside those of the adapter, at fs+net
     client_request_id: str | None = None
     actor: str = "controller"
     channel: str = "cli"
@@ -96,5 +101,6 @@ def from_json(raw: dict[str, Any]) -> RunSpec:
         scope[key] = tuple(scope.get(key) or ())
     values["scope"] = Scope(**scope)
     values["limits"] = Limits(**_known(Limits._fields, cast("dict[str, Any]", values.get("limits") or {})))
-    values["declared"] = tuple(values.get("declared") or ())
+    for key in ("declared", "sandbox_hosts"):
+        values[key] = tuple(values.get(key) or ())
     return RunSpec(**values)

@@ -38,6 +38,8 @@ def summarize(state: State, now: float, *, said: int = 300) -> dict[str, Any]:
     out["model"] = state["actual_model"] or state["model"] or "unknown"
     if not same_model(state["model"], state["actual_model"]):
         out["declared_model"] = state["model"]
+    if state.get("sandbox") not in (None, "none"):
+        out["sandbox"] = state["sandbox"]
     begun = state["started_at"] or state["created_at"]
     if begun:
         out["elapsed_s"] = round(max(0.0, (state["finished_at"] or now) - begun), 1)

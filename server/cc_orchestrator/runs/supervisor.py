@@ -104,8 +104,10 @@ def _watch(
 ) -> bool:
     started: dict[str, Any] = {
         "pid": worker.child.pid, "pid_start": worker.child.identity, "supervisor_pid": os.getpid(),
-        "containment": worker.tree.level, "cwd": place.cwd,
+        "containment": worker.tree.level, "cwd": place.cwd, "sandbox": spec.sandbox,
     }  # fmt: skip
+    if spec.sandbox_backend:
+        started["sandbox_backend"] = spec.sandbox_backend
     if spec.branch:
         started.update(branch=spec.branch, base=spec.base)
     recorder.record([Fact(ev.RUN_STARTED, started)])
@@ -113,7 +115,7 @@ def _watch(
     stop = watch.run()
     return closing.close_run(
         run, spec, recorder, clock, stop=stop, place=place, ending=watch.ending, exited=watch.exited,
-        commits=worker.adapter.capabilities.commits,
+        commits=worker.confined.commits,
     )  # fmt: skip
 
 

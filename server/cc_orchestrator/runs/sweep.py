@@ -17,6 +17,7 @@ from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.ids import is_id
 from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.host import bell as bells
+from cc_orchestrator.host.sandbox_ground import remove_private
 from cc_orchestrator.host.tree import end_helpers, kill_remains
 from cc_orchestrator.runs.artifacts import write_all
 from cc_orchestrator.runs.closing import bare_row, index_row, settle
@@ -124,6 +125,7 @@ def _end(run: RunDir, spec: RunSpec | None, state: State, killed: int) -> list[F
     if not started and spec is not None:
         _take_back(spec)
     detail = f"{killed} processes of the worker's tree were killed" if started else "no worker was started"
+    remove_private(run.private)
     data = {
         "status": "lost", "reason": "supervisor_died" if started else "never_started", "killed": killed,
         "detail": f"the supervisor died without a final event; {detail}",

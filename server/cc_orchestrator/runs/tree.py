@@ -10,7 +10,10 @@ import os
 from typing import Any, NamedTuple
 
 from cc_orchestrator.core.errors import CcError
+from cc_orchestrator.core.text import line
 from cc_orchestrator.host.git import Git, GitError
+from cc_orchestrator.host.sandbox import at_least
+from cc_orchestrator.host.sandbox_ground import bring_branch
 from cc_orchestrator.host.snapshot import Snapshot, fence, snapshot
 from cc_orchestrator.host.worktree import (
     create_worktree,
@@ -21,6 +24,8 @@ from cc_orchestrator.host.worktree import (
     reuse_worktree,
 )
 from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.store.rundir import RunDir
 
 MAX_FILES = 200
 
@@ -78,6 +83,7 @@ def take_result(spec: RunSpec, *, commits: bool) -> dict[str, Any]:
     assert spec.base is not None
     message = f"Result of {spec.run_id}\n\nCC-Run: {spec.run_id}\nCC-Task: {spec.task_id}\n"
     try:
+        problem = _bring_commits(spec)
         remove_stale_locks(spec.worktree, (result_ref(spec.run_id), f"refs/heads/{spec.branch}"))
         taken = snapshot(
             spec.worktree,
@@ -89,7 +95,22 @@ def take_result(spec: RunSpec, *, commits: bool) -> dict[str, Any]:
         )
     except (GitError, CcError, OSError) as error:
         raise TreeError(str(error)) from error
-    return _as_data(spec, taken)
+    return {**_as_data(spec, taken), "incomplete": taken.incomplete or problem}
+
+
+def _bring_commits(spec: RunSpec) -> str | None:
+    """In a sandbox the worker commits on a private copy of its branch. Why its commits could not be taken over, if so.
+
+    Its files are in the tree all the same, and so in the result.
+    """
+    if not at_least(spec.sandbox, "fs") or spec.branch is None or spec.worktree is None:
+        return None
+    run = RunDir(Workspace(spec.workspace_root, spec.repository).run(spec.run_id))
+    try:
+        bring_branch(spec.worktree, spec.branch, run.private)
+    except (GitError, OSError) as error:
+        return f"the worker's commits could not be taken over: {line(str(error), 200)}"
+    return None
 
 
 def drop_place(spec: RunSpec) -> None:

@@ -222,7 +222,9 @@ class Watch:
     def _measures(self, now: float) -> Measures:
         state = self._recorder.state
         usage = state["usage"]
-        waits = bool(self._questions.pending)
+        # Silence is a worker that says nothing and waits for nothing: an open question, a retry that is due later and a tool
+        # at work are no silence. The wall clock bounds those.
+        waits = bool(self._questions.pending or state["open_tools"])
         until = part(state, "retrying").get("until")
         if waits or (until is not None and until > self._clock.now()):
             self._active = now

@@ -14,6 +14,7 @@ from cc_orchestrator.core.redact import Masker
 from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.host.process import Child, Exit, SpawnError, reap, spawn
 from cc_orchestrator.host.tree import Tree
+from cc_orchestrator.runs.confine import Confined, confine
 from cc_orchestrator.runs.pump import Feed, Pump
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.runs.tree import Place
@@ -23,6 +24,7 @@ from cc_orchestrator.store.rundir import RunDir
 #: Most seconds for a killed tree to be gone.
 KILL_SECONDS = 5.0
 _MIN_SECRET = 8
+_SIGNALLED = 128
 
 
 def request_for(spec: RunSpec, run: RunDir, place: Place, prompt: str, parent: Mapping[str, str]) -> WorkerRequest:
@@ -57,6 +59,7 @@ class Worker(NamedTuple):
     out: Pump
     err: Pump
     scratch: str | None
+    confined: Confined
 
     @classmethod
     def start(cls, adapter: Adapter, request: WorkerRequest, spec: RunSpec) -> Worker:
@@ -72,24 +75,34 @@ class Worker(NamedTuple):
         ]
         run = RunDir(request.run_dir)
         run.make_raw()
+        confined = confine(adapter, request, spec, invocation)
+        invocation = confined.invocation
         tree = Tree.contain(spec.run_id)
         try:
+            if confined.proxy is not None:
+                tree.spare(confined.proxy.process.pid)
             child = spawn(invocation.argv, env=invocation.env, cwd=request.cwd, stdin=invocation.stdin)
-            tree.adopt(child)
+            tree.adopt(child, wrapped=confined.wrapped)
             return cls(
                 adapter, adapter.session(request), child, tree, Feed(child.stdin),
                 Pump("stdout", child.stdout, run.raw("stdout"), Masker(known)),
                 Pump("stderr", child.stderr, run.raw("stderr"), Masker(known)), invocation.scratch,
+                confined,
             )  # fmt: skip
         except (SpawnError, OSError):
             # Nobody else would know of a worker that started here.
             tree.kill(KILL_SECONDS)
             tree.close()
+            confined.close()
             raise
 
     def reap(self) -> Exit | None:
         """How it exited, if it did."""
-        return reap(self.child)
+        found = reap(self.child)
+        if found is not None and self.confined.wrapped and found.code is not None and found.code > _SIGNALLED:
+            # The sandbox's first process says it as a shell does.
+            return Exit(None, found.code - _SIGNALLED)
+        return found
 
     def signal(self, name: str) -> None:
         """Signal the worker's whole tree: INT, TERM."""
@@ -107,5 +120,6 @@ class Worker(NamedTuple):
         if self.child.exit_fd is not None:
             os.close(self.child.exit_fd)
         self.tree.close()
+        self.confined.close()
         if self.scratch is not None:
             shutil.rmtree(self.scratch, ignore_errors=True)

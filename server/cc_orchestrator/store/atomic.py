@@ -54,7 +54,7 @@ def read_json(path: str) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Corrupt(f"{path} is not JSON: {error}", hint="the journal beside it is the truth; cc_doctor") from error
     if not isinstance(value, dict):
         raise Corrupt(f"{path} holds no JSON object", hint="the journal beside it is the truth; cc_doctor")

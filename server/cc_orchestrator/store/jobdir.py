@@ -1,4 +1,4 @@
-"""A job's folder (verification, delivery): the names of its files, how it is found by id, and which jobs are under way.
+"""A job's folder (verification, review, fix loop, delivery): the names of its files, how it is found by id, and which jobs are under way.
 
 `jobs/<id>` holds the folder's place, for good; `jobs/live/<id>` is there from before the job begins until its end is told.
 """
@@ -12,7 +12,7 @@ from cc_orchestrator.core.ids import is_id
 from cc_orchestrator.store import atomic, lock
 from cc_orchestrator.store.paths import Workspace
 
-_KINDS = ("ver", "dlv")
+KINDS = ("ver", "rev", "fix", "dlv")
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ def find_job(workspace: Workspace, job_id: str) -> JobDir | None:
     return JobDir(path)
 
 
-def live_jobs(workspace: Workspace) -> list[JobDir]:
-    """Jobs whose end is not told yet, oldest first."""
+def live_jobs(workspace: Workspace, *kinds: str) -> list[JobDir]:
+    """Jobs of these kinds (of all kinds) whose end is not told yet, oldest first."""
     try:
         names = sorted(os.listdir(workspace.at("jobs", "live")))
     except OSError:
         return []
-    found = [find_job(workspace, name) for name in names if any(is_id(name, kind) for kind in _KINDS)]
+    found = [find_job(workspace, name) for name in names if any(is_id(name, kind) for kind in kinds or KINDS)]
     return [job for job in found if job is not None]

@@ -70,9 +70,32 @@ class Workspace:
         """The folder of one delivery."""
         return self.at("deliveries", check_id(delivery_id, "dlv"))
 
+    @property
+    def deliveries(self) -> str:
+        """All deliveries, and the queue's own files."""
+        return self.at("deliveries")
+
+    def branch_lock(self, target: str) -> str:
+        """Held by the process that serves a branch's deliveries."""
+        return self.at("deliveries", f".{sha256(target.encode('utf-8', 'surrogateescape')).hexdigest()[:20]}.lock")
+
+    @property
+    def worktrees(self) -> str:
+        """The worktrees of all tasks that write."""
+        return self.at("worktrees")
+
+    @property
+    def worktree_settings(self) -> str:
+        """What every new worktree gets: `{install, install_seconds, links}`. Written by the user alone."""
+        return self.at("worktree.json")
+
     def worktree(self, task_id: str) -> str:
         """The worktree of a task that writes."""
         return self.at("worktrees", check_id(task_id, "task"))
+
+    def cli_home(self, task_id: str, adapter: str) -> str:
+        """Where the workers of one task keep their CLI's state, when they run in a sandbox: conversations can be resumed."""
+        return self.at("homes", check_id(task_id, "task"), adapter)
 
     def claim(self, client_request_id: str) -> str:
         """The file that makes a client_request_id unique."""
@@ -82,6 +105,16 @@ class Workspace:
     def ledger(self) -> str:
         """Receipts."""
         return self.at("ledger")
+
+    @property
+    def open_items(self) -> str:
+        """The ledger of open items."""
+        return self.at("open_items")
+
+    @property
+    def quality(self) -> str:
+        """The ledger of scores: the quality history."""
+        return self.at("quality")
 
     @property
     def index(self) -> str:

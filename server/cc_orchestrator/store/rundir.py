@@ -55,6 +55,11 @@ class RunDir(NamedTuple):
         return self.at("outbox")
 
     @property
+    def private(self) -> str:
+        """What a sandboxed worker takes for its home and its temporary folder; gone with the run."""
+        return self.at("private")
+
+    @property
     def bell(self) -> str:
         """Holds the path of the supervisor's socket."""
         return self.at("bell")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+from cc_orchestrator.host.command import Command
+from cc_orchestrator.host.sandbox import at_least
 from cc_orchestrator.verify.check import Check, name_some
-from cc_orchestrator.verify.commands import Command
 from cc_orchestrator.verify.contract import check_completion, find_false_claims
 from cc_orchestrator.verify.diff import GITLINK
 from cc_orchestrator.verify.evidence import Evidence
@@ -40,6 +41,9 @@ from cc_orchestrator.verify.texts import (
     check_syntax,
     check_unicode,
 )
+
+#: Sandboxes that leave no way around the file system's rules.
+_SEALED = ("bubblewrap",)
 
 
 def run_checks(evidence: Evidence, rules: Rules, commands: Sequence[Command], scan: Scan | None = None) -> list[Check]:
@@ -170,6 +174,11 @@ def check_outside(evidence: Evidence) -> Check:
     if evidence.strays:
         text = f"outside the worktree: {name_some(list(evidence.strays))}"
         return Check("outside", "fail", len(evidence.strays), 0, text, fixable=False)
+    backend = evidence.state.get("sandbox_backend")
+    if at_least(str(evidence.state.get("sandbox")), "fs") and backend in _SEALED:
+        return Check(
+            "outside", "pass", 0, 0, f"sandbox {evidence.state['sandbox']} ({backend}): nothing else could be written"
+        )
     checkout = cast("dict[str, Any] | None", evidence.state["checkout"])
     text = "no sandbox: writes of commands outside the worktree are not seen"
     if evidence.spec.allow_write and checkout is not None:

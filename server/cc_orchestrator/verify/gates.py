@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from cc_orchestrator.core.text import line
+from cc_orchestrator.host.command import Command
 from cc_orchestrator.policy.globs import matches_any
 from cc_orchestrator.verify.check import Check, name_some
-from cc_orchestrator.verify.commands import Command
 from cc_orchestrator.verify.evidence import Evidence
 from cc_orchestrator.verify.rules import Rules
 from cc_orchestrator.verify.sizes import text_of

@@ -54,8 +54,16 @@ def prepare_ground(
         why = why or (_find_litter(str(spec.worktree)) if mode == "auto" else "")
         if not why:
             return Ground(str(spec.worktree), tree, "")
-        root = os.path.join(folder, "tree")
-        git = Git(str(spec.repository), as_orchestrator=True)
+    except (GitError, CcError, OSError) as error:
+        raise GroundError(str(error)) from error
+    return make_disposable(str(spec.repository), commit, tree, folder, why)
+
+
+def make_disposable(repository: str, commit: str, tree: str, folder: str, why: str) -> Ground:
+    """A fresh checkout of `commit` below `folder`, compared with its tree. Raises GroundError."""
+    root = os.path.join(folder, "tree")
+    try:
+        git = Git(repository, as_orchestrator=True)
         git.run("worktree", "add", "--quiet", "--detach", root, commit, timeout=CHECKOUT_SECONDS)
         drift = compare_worktree(root, tree, folder)
     except (GitError, CcError, OSError) as error:

@@ -15,6 +15,8 @@ from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.journal import read_page
 
 _MOST = 1 << 24
+#: The step of a job that waits for its turn.
+QUEUED = "queued"
 
 
 class JobState(NamedTuple):
@@ -25,6 +27,11 @@ class JobState(NamedTuple):
     started: dict[str, Any]
     result: dict[str, Any] | None
     end: dict[str, Any] | None
+
+    @property
+    def queued(self) -> bool:
+        """Whether nobody took it up yet: such a job has no owner and is not lost."""
+        return self.step == QUEUED and not self.started and self.end is None
 
     @property
     def told(self) -> bool:
@@ -54,7 +61,7 @@ def read_job(job: JobDir) -> JobState:
         return state
     # The owner may have finished between the two looks.
     state = fold_job(read_page(job.journal, max_bytes=_MOST).events)
-    if state.told:
+    if state.told or state.queued:
         return state
     return state._replace(status="lost" if state.result is None else str(state.result.get("status", "succeeded")))
 

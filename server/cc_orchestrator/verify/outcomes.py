@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from cc_orchestrator.core.text import line
+from cc_orchestrator.host.command import Ran
 from cc_orchestrator.verify.check import Check
-from cc_orchestrator.verify.commands import Ran
 
 #: What test programs print when they ended well and ran nothing.
 _NOTHING_RAN = re.compile(

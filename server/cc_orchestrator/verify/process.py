@@ -6,24 +6,13 @@ Holds the job's lock for its life: killed, it is lost. Started by `verify.launch
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from cc_orchestrator.core import events as ev
-from cc_orchestrator.core.clock import Clock, SystemClock
 from cc_orchestrator.core.errors import CcError
-from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.text import line
-from cc_orchestrator.host.bell import Bell
-from cc_orchestrator.host.process import identify
-from cc_orchestrator.host.tree import HELPER
-from cc_orchestrator.store import atomic, lock
-from cc_orchestrator.store.jobdir import JobDir
-from cc_orchestrator.store.journal import Journal
-from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.host.command import Command
 from cc_orchestrator.verify.checks import run_checks
-from cc_orchestrator.verify.commands import Command
+from cc_orchestrator.verify.detached import Owned, own_job, read_stdin
 from cc_orchestrator.verify.evidence import collect_evidence
 from cc_orchestrator.verify.history import check_store, escalate_repeats, read_past
 from cc_orchestrator.verify.record import record_end, record_result
@@ -41,75 +30,26 @@ class _Asked(NamedTuple):
     rules: Rules
 
 
-def main(args: Sequence[str]) -> int:
+def main(args: list[str]) -> int:
     """`args`: job folder, lock descriptor (or -1: take it), bell descriptor (or -1: none). What to run and the rules are on stdin, as JSON."""
-    job = JobDir(args[0])
-    held: int | None = int(args[1])
-    if held == -1:
-        held = lock.take(job.lock)
-    if held is None:
+    job = own_job(args)
+    if job is None:
         return 1
-    os.set_inheritable(held, False)
-    bell = _take_bell(job, int(args[2]))
-    asked = _read_asked()
-    clock = SystemClock()
-    # What we start for ourselves (git) is found and ended when we die in the middle of it.
-    os.environ[HELPER] = job.job_id
-    request = atomic.read_json(job.request) or {}
-    workspace = Workspace(str(request["workspace_root"]), request.get("repository"))
-    journal = Journal(job.journal, job.job_id, clock)
     try:
-        pid = os.getpid()
-        journal.append([Fact(ev.JOB_STARTED, {"pid": pid, "pid_start": identify(pid), "run_id": request["run_id"]})])
-        journal.sync()
-        status, reason = "failed", f"internal: see {job.log}"
+        status, reason = "failed", f"internal: see {job.job.log}"
         try:
-            status, reason = _verify(_Job(workspace, job, journal, clock, request), asked)
+            raw = json.loads(read_stdin().decode("utf-8", "surrogateescape"))
+            asked = _Asked([tuple(argv) for argv in raw["argvs"]], from_json(raw["rules"]))
+            status, reason = _verify(job, asked)
         finally:
             # Whatever went wrong, the end is told; the traceback goes to the log.
-            record_end(workspace, job, journal, status, reason, clock)
+            record_end(job.workspace, job.job, job.journal, status, reason, job.clock)
     finally:
-        journal.close()
-        if bell is not None:
-            bell.ring()
-            bell.close()
+        job.close()
     return 0
 
 
-def _take_bell(job: JobDir, fd: int) -> Bell | None:
-    if fd < 0:
-        return None
-    os.set_inheritable(fd, False)
-    try:
-        with open(job.bell, encoding="utf-8") as file:
-            return Bell.from_fd(fd, file.read().strip())
-    except OSError:
-        return None
-
-
-def _read_asked() -> _Asked:
-    parts: list[bytes] = []
-    while chunk := os.read(0, 1 << 20):
-        parts.append(chunk)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    raw = json.loads(b"".join(parts).decode("utf-8", "surrogateescape"))
-    return _Asked([tuple(argv) for argv in raw["argvs"]], from_json(raw["rules"]))
-
-
-class _Job(NamedTuple):
-    workspace: Workspace
-    job: JobDir
-    journal: Journal
-    clock: Clock
-    request: dict[str, Any]
-
-    def step(self, name: str, **data: Any) -> None:
-        self.journal.append([Fact(ev.JOB_STEP, {"step": name, **data})])
-
-
-def _verify(job: _Job, asked: _Asked) -> tuple[str, str]:
+def _verify(job: Owned, asked: _Asked) -> tuple[str, str]:
     """`(status, reason)` of the job."""
     try:
         result = _make_result(job, asked)
@@ -119,7 +59,7 @@ def _verify(job: _Job, asked: _Asked) -> tuple[str, str]:
     return "succeeded", ""
 
 
-def _make_result(job: _Job, asked: _Asked) -> dict[str, Any]:
+def _make_result(job: Owned, asked: _Asked) -> dict[str, Any]:
     request = job.request
     evidence = collect_evidence(job.workspace, str(request["run_id"]))
     rules = choose_profile(asked.rules, [path for change in evidence.changes for path in change.paths])

@@ -18,6 +18,7 @@ from cc_orchestrator.core.ids import is_id
 from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.host.tree import end_helpers, kill_remains
+from cc_orchestrator.runs.anchoring import anchor_ledger
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import atomic, jobdir, ledger, lock
 from cc_orchestrator.store.jobdir import JobDir
@@ -104,6 +105,7 @@ def record_end(workspace: Workspace, job: JobDir, journal: Journal, status: str,
         "subject": {"verify_id": job.job_id, "run_id": request.get("run_id", ""), "task_id": request.get("task_id", "")},
         "observed": {key: value for key, value in observed.items() if value is not None}, "claimed": {},
     }, once=True)  # fmt: skip
+    anchor_ledger(workspace, clock)
     end = {
         "status": status, "reason": reason, "verdict": facts.get("verdict"),
         "receipt": {"n": written["n"], "hash": written["hash"]},

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.text import line
+from cc_orchestrator.host.command import Command, Ran, run_command
 from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.host.git import GitError
 from cc_orchestrator.host.tree import MARKER, Tree
@@ -17,7 +18,7 @@ from cc_orchestrator.policy.globs import matches_any
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.verify.check import Check, name_some
-from cc_orchestrator.verify.commands import Command, Ran, parse_commands, run_command
+from cc_orchestrator.verify.commands import parse_commands
 from cc_orchestrator.verify.contents import read_file
 from cc_orchestrator.verify.contract import Judged, check_contract, check_holdout, check_live_proof, judge_claim
 from cc_orchestrator.verify.coverage import check_coverage

@@ -16,8 +16,8 @@ def modules() -> str:
 
 
 _ROOMS = (
-    "core", "store", "host", "adapters", "routing", "policy", "runs", "tasks", "verify", "delivery", "insight", "operations",
-    "surfaces",
+    "core", "store", "host", "adapters", "routing", "policy", "runs", "tasks", "verify", "delivery", "workflow", "insight",
+    "operations", "surfaces",
 )  # fmt: skip
 
 

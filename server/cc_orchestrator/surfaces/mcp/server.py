@@ -158,7 +158,9 @@ def _with_client(base: Context, ctx: _Ctx, gone: Cancellation) -> Context:
             except (RuntimeError, anyio.ClosedResourceError, anyio.BrokenResourceError):
                 gone.set()
 
-    return replace(base, channel="mcp", progress=progress, cancelled=gone)
+    known = ctx.session.client_params
+    name = known.client_info.name if known is not None else ""
+    return replace(base, channel="mcp", client=name, progress=progress, cancelled=gone)
 
 
 def _result(answer: dict[str, Any], *, is_error: bool = False) -> types.CallToolResult:

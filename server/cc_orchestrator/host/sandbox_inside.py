@@ -1,0 +1,176 @@
+"""Runs in the worker's process before it becomes the worker: Landlock rules, and the way out of a sandbox without a network.
+
+A program of its own, standard library only: `sandbox_inside.py CONFIG argv…`. CONFIG is an object of `landlock` {closed, read,
+write: paths} or `hosts`, `port`, `socket`: loopback ports that lead through the proxy's socket. Exits 125 when the sandbox
+cannot be set up; the worker is not started then.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+from typing import Any
+
+_CREATE, _ADD, _RESTRICT = 444, 445, 446
+_FILE = 1 | 2 | 4 | 1 << 14 | 1 << 15  # execute, write, read, truncate, ioctl: what a rule on a file may hold
+_READ = 1 | 4 | 8
+_NEEDED_ABI = 6
+
+
+def _libc() -> Any:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _call(number: int, *args: Any) -> int:
+    result = int(_libc().syscall(number, *args))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def open_paths(closed: list[str], top: str = "/") -> list[str]:
+    """Folders and files that together are everything below `top` but what is closed."""
+    if top in closed:
+        return []
+    below = top.rstrip("/") + "/"
+    if not any(path.startswith(below) for path in closed):
+        return [top]
+    try:
+        names = os.listdir(top)
+    except OSError:
+        return []
+    found: list[str] = []
+    for name in names:
+        path = below + name
+        if not os.path.islink(path):
+            found += open_paths(closed, path)
+    return found
+
+
+def restrict(closed: list[str], read: list[str], write: list[str]) -> None:
+    """Restrict this process and all that come from it. Raises OSError."""
+    version = _call(_CREATE, None, ctypes.c_size_t(0), 1)
+    if version < _NEEDED_ABI:
+        raise OSError(f"Landlock {_NEEDED_ABI} is needed, this kernel has {version}")
+    every = (1 << 16) - 1
+    attributes = struct.pack("QQQ", every, 0, 3)  # no rule for ports; abstract sockets and signals stay within
+    rules = _call(_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
+    devices = [f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "shm", "pts", "ptmx")]
+    for path in [*open_paths(closed), *read]:
+        _allow(rules, path, _READ)
+    for path in [*write, *devices]:
+        _allow(rules, path, every)
+    _libc().prctl(38, 1, 0, 0, 0)
+    _call(_RESTRICT, rules, 0)
+    os.close(rules)
+
+
+def _allow(rules: int, path: str, access: int) -> None:
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    if not os.path.isdir(path):
+        access &= _FILE
+    try:
+        _call(_ADD, rules, 1, struct.pack("=Qi", access, fd), 0)
+    finally:
+        os.close(fd)
+
+
+# ---------------------------------------------------------------- the way out
+
+
+def relay(config: dict[str, Any]) -> None:
+    """Open the ports, then leave a child behind that serves them for as long as the worker lives."""
+    doors = [(_listen(int(config["port"])), "")]
+    doors += [(_listen(int(host.rpartition(":")[2])), host) for host in config["hosts"]]
+    parent = os.getpid()
+    if os.fork():
+        for listener, _host in doors:
+            listener.close()
+        return
+    _libc().prctl(1, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+    # The worker's streams are not ours: their end must be seen.
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    for listener, host in doors[1:]:
+        threading.Thread(target=_serve, args=(listener, host, config["socket"]), daemon=True).start()
+    _serve(doors[0][0], "", config["socket"])
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(64)
+    return listener
+
+
+def _serve(listener: socket.socket, host: str, path: str) -> None:
+    while True:
+        client, _address = listener.accept()
+        threading.Thread(target=_connect, args=(client, host, path), daemon=True).start()
+
+
+def _connect(client: socket.socket, host: str, path: str) -> None:
+    out = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        out.connect(path)
+        if host:
+            out.sendall(f"CONNECT {host} HTTP/1.1\r\n\r\n".encode())
+            said = b""
+            while b"\r\n\r\n" not in said:
+                piece = out.recv(1)
+                if not piece:
+                    raise OSError("the proxy closed")
+                said += piece
+            if b" 200 " not in said:
+                raise OSError("refused")
+    except OSError:
+        client.close()
+        out.close()
+        return
+    threading.Thread(target=_copy, args=(client, out), daemon=True).start()
+    _copy(out, client)
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+def main(argv: list[str]) -> None:
+    """Set up, then become the worker."""
+    config = json.loads(argv[1])
+    try:
+        if "landlock" in config:
+            restrict(**config["landlock"])
+        if "socket" in config:
+            relay(config)
+        os.execvp(argv[2], argv[2:])  # noqa: S606 - the worker takes the place of this program
+    except OSError as error:
+        os.write(2, f"sandbox: {error}\n".encode())
+        os._exit(125)
+
+
+if __name__ == "__main__":
+    main(sys.argv)
