@@ -17,7 +17,7 @@ from cc_orchestrator.verify.check import Check
 from cc_orchestrator.verify.checks import run_checks
 from cc_orchestrator.verify.evidence import collect_evidence
 from cc_orchestrator.verify.rulefile import load_rules
-from cc_orchestrator.verify.rules import from_json
+from cc_orchestrator.verify.rules import apply_levels, from_json
 from cc_orchestrator.verify.verdict import decide_verdict
 from kit.door import Door
 from kit.repos import commit, git
@@ -32,7 +32,8 @@ def work(door: Door, *steps: dict[str, Any], **more: Any) -> tuple[str, dict[str
     """A write run under the scope: its id, its checks by name, the verdict."""
     state = door.play(*steps, RESULT, **{"allow_write": True, "scope": SCOPE, **more})
     workspace = find_workspace(str(door.cwd), door.env)
-    checks = run_checks(collect_evidence(workspace, state["run_id"]), from_json(load_rules(workspace, {}).plain), ())
+    rules = from_json(load_rules(workspace, {}).plain)
+    checks = apply_levels(run_checks(collect_evidence(workspace, state["run_id"]), rules, ()), rules)
     return state["run_id"], {check.name: check for check in checks}, decide_verdict(checks)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
+from xml.etree import ElementTree
 
 from cc_orchestrator.policy.globs import matches_any
 
@@ -56,3 +57,19 @@ def read_reports(root: str, globs: Sequence[str], before: Mapping[str, tuple[int
             continue
         found.append(Report(path, data if len(data) <= MAX_REPORT else b"", path in fresh))
     return found
+
+
+def read_xml(data: bytes) -> ElementTree.Element:
+    """The root of an XML report. Raises ValueError for what is no XML, or declares entities of its own."""
+    if b"<!ENTITY" in data:
+        raise ValueError("it declares entities")
+    parser = ElementTree.XMLPullParser(("start",))
+    try:
+        parser.feed(data)
+        parser.close()
+        events = cast("list[tuple[str, ElementTree.Element]]", list(parser.read_events()))
+    except ElementTree.ParseError as error:
+        raise ValueError(f"no XML: {error}") from None
+    if not events:
+        raise ValueError("no XML: it is empty")
+    return events[0][1]

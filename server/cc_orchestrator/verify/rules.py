@@ -61,7 +61,7 @@ TABLE: dict[str, tuple[Level, Level, Level]] = {
 POLICY_PATHS = (
     "/.github", "/.gitlab-ci.yml", "/.gitlab", "/.circleci", "/.buildkite", "/.woodpecker*", "/.travis.yml", "/.drone.yml", "/azure-pipelines*.yml",
     "Jenkinsfile", "/bitbucket-pipelines.yml", "/appveyor.yml", "CODEOWNERS", "/.gitattributes", ".gitattributes", ".gitmodules",
-    "/.husky", "/.githooks", "/.pre-commit-config.yaml", "/lefthook.yml", "/.agent-workspace", "/.mcp.json", "/.claude", "/.codex",
+    "/.husky", "/.githooks", "/.pre-commit-config.yaml", "/lefthook.yml", "/.mcp.json", "/.claude", "/.codex",
     "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb", "poetry.lock", "uv.lock", "pdm.lock",
     "Pipfile.lock", "Cargo.lock", "go.sum", "composer.lock", "Gemfile.lock",
 )  # fmt: skip
