@@ -11,4 +11,7 @@ if [ -z "${CC_TEST_NO_CLIS:-}" ] && command -v npm >/dev/null 2>&1; then
   "$python" tests/kit/clis.py install ||
     echo "the pinned CLIs could not be installed: tests that need them will not run" >&2
 fi
-exec "$python" -m pytest -q -n auto "$@"
+# A folder of its own: sessions that run side by side would clean up in each other's.
+scratch=$(mktemp -d)
+trap 'rm -rf -- "$scratch"' EXIT
+PYTEST_DEBUG_TEMPROOT=$scratch "$python" -m pytest -q -n auto "$@"

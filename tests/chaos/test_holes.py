@@ -78,6 +78,17 @@ def test_an_end_without_a_receipt_gets_its_receipt_from_the_next_call(tmp_path: 
     assert judge(door, run_id) == []
 
 
+def test_half_written_caches_of_a_dead_supervisor_are_cleared_away(tmp_path: Path) -> None:
+    door, run_id = finished(tmp_path)
+    rewind(door, run_id, "run.finished")
+    folder = Path(door.run(run_id).path)
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    for name in (".status.json.1.ab.tmp", "checkpoints/.checkpoint-001.md.1.ab.tmp"):
+        (folder / name).touch()
+    door.call("cc_status")
+    assert judge(door, run_id) == []
+
+
 def test_an_end_whose_index_row_was_written_but_not_its_receipt_gets_it_all_the_same(tmp_path: Path) -> None:
     door, run_id = finished(tmp_path)
     rewind(door, run_id, "run.finished", row=True)

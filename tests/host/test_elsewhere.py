@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cc_orchestrator.host import proctable
@@ -15,48 +16,56 @@ from cc_orchestrator.host.process import SpawnError, identify, is_same, reap, sp
 from cc_orchestrator.host.tree import Tree, kill_remains
 from kit.waiting import alive, until, until_gone
 
-MAC = """    1     0 Ss
-  501     1 S
-  502   501 S+
-  503   502 Z
-garbage
-  504
-"""
-MARKED = """  502 /bin/sleep 60 HOME=/Users/x CC_RUN_ID=run_a
-  503 /bin/sleep 60 CC_RUN_ID=run_ab
-  504 /bin/echo CC_RUN_ID=run_a.b
-"""
-
 
 @pytest.fixture
-def no_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine without /proc: `ps` is a program of ours on PATH."""
-    ps = tmp_path / "ps"
-    ps.write_text(f'#!/bin/sh\ncase "$1" in -axEww) cat {tmp_path}/marked;; *) cat {tmp_path}/table;; esac\n')
-    ps.chmod(0o755)
-    (tmp_path / "table").write_text(MAC)
-    (tmp_path / "marked").write_text(MARKED)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+def no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decide as on a system without /proc. psutil itself goes on reading what is here."""
+    assert psutil.Process().pid
     monkeypatch.setattr(sys, "platform", "darwin")
-    return tmp_path
 
 
-def test_the_table_of_ps_is_read_with_suspicion(no_proc: Path) -> None:
-    assert proctable.is_alive(502)
-    assert not proctable.is_alive(503), "a zombie is not alive"
-    assert not proctable.is_alive(999)
-    assert proctable.children(501) == [502]
-    assert proctable.descendants(501) == [502, 503]
+@pytest.mark.process
+def test_without_proc_a_tree_its_marker_and_its_identity_are_found_by_psutil(no_proc: None) -> None:
+    process = subprocess.Popen(
+        ["sh", "-c", "sleep 60 & wait"], env={**os.environ, "CC_RUN_ID": "run_elsewhere"}, start_new_session=True
+    )
+    try:
+        until(lambda: len(proctable.descendants(process.pid)) == 1)
+        (below,) = proctable.children(process.pid)
+        assert proctable.is_alive(below)
+        assert {process.pid, below} <= set(proctable.marked("CC_RUN_ID", "run_elsewhere"))
+        assert proctable.marked("CC_RUN_ID", "run_else") == []
+        identity = identify(process.pid) or ""
+        assert is_same(process.pid, identity)
+        assert not is_same(below, identity)
+        assert not is_same(process.pid, "0.000")
+    finally:
+        killed = kill_remains("run_elsewhere", [], deadline_s=4.0)
+        process.wait(5)
+    assert killed == 2
+    assert not proctable.is_alive(process.pid)
+    assert identify(2**22 + 1) is None
 
 
-def test_the_marker_is_found_as_a_whole_word(no_proc: Path) -> None:
-    assert proctable.marked("CC_RUN_ID", "run_a") == [502]
+@pytest.mark.process
+def test_without_proc_a_worker_is_known_by_its_ancestors(tmp_path: Path) -> None:
+    program = (
+        "import psutil, sys; sys.platform = 'darwin'; from cc_orchestrator.host import ancestry; ancestry._own_group = lambda: None;"
+        "print(ancestry.run_above('CC_RUN_ID'))"
+    )
+    shell = 'env -u CC_RUN_ID "$0" -c "$1"; true'
+    done = subprocess.run(
+        ["sh", "-c", shell, sys.executable, program], env={**os.environ, "CC_RUN_ID": "run_above_us"}, capture_output=True,
+        text=True, check=True, timeout=30,
+    )  # fmt: skip
+    assert done.stdout.strip() == "run_above_us"
 
 
-def test_without_ps_nothing_is_claimed(no_proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(no_proc / "empty"))
+def test_without_psutil_nothing_is_claimed(no_proc: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psutil", None)
     assert not proctable.is_alive(os.getpid())
     assert proctable.descendants(os.getpid()) == []
+    assert identify(os.getpid()) is None
 
 
 @pytest.mark.parametrize("platform", ["win32", "darwin"])

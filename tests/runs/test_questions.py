@@ -266,3 +266,36 @@ def test_the_same_request_id_gives_the_same_run(tmp_path: Path) -> None:
 def test_a_request_id_that_is_none_is_refused(tmp_path: Path, bad: str) -> None:
     with pytest.raises(InvalidRequest):
         Door(tmp_path).start_fake({"result": "x"}, client_request_id=bad)
+
+
+# ---------------------------------------------------------------- receipts of permissions
+
+
+def test_an_answered_permission_has_a_receipt_at_once_and_one_only(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    run_id = door.start_fake(
+        ask(kind="permission", tool="WebFetch", target="https://example.org"), ask("and now?"), {"result": "x"}
+    )
+    question_id = open_question(door, run_id)
+    door.call("cc_answer", run_id=run_id, question_id=question_id, decision="allow")
+    (row,) = door.call("cc_receipts", run_id=run_id)["receipts"]
+    assert (row["kind"], row["actor"], row["channel"]) == ("approval", "controller", "cli")
+    assert row["subject"]["question_id"] == question_id
+    assert row["observed"] == {
+        "decision": "allow", "by": "controller", "tool": "WebFetch", "target": "https://example.org",
+    }  # fmt: skip
+    door.until_event(run_id, "question.asked", text="and now?")
+    door.call("cc_answer", run_id=run_id, decision="allow")
+    door.finish(run_id)
+    assert [row["kind"] for row in door.call("cc_receipts", run_id=run_id)["receipts"]] == ["run", "approval"]
+
+
+def test_a_permission_that_nobody_gave_in_time_has_its_receipt_at_the_end(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    run_id = door.start_fake(
+        ask(kind="permission", tool="WebFetch", target="https://example.org"), {"result": "x"}, question_seconds=0.3
+    )
+    door.finish(run_id)
+    kinds = {row["kind"]: row for row in door.call("cc_receipts", run_id=run_id)["receipts"]}
+    assert set(kinds) == {"run", "approval"}
+    assert (kinds["approval"]["actor"], kinds["approval"]["observed"]["decision"]) == ("deadline", "deny")

@@ -77,7 +77,7 @@ def test_a_dirty_checkout_is_the_same_afterwards_and_its_changes_are_not_in_the_
 def test_a_worker_that_writes_into_the_users_checkout_is_found_out(tmp_path: Path) -> None:
     door = Door(tmp_path)
     state = door.play({"write": {"path": str(door.cwd / "README.md"), "content": "mine now\n"}}, DONE, allow_write=True)
-    assert state["checkout"] == {"changed": True}
+    assert state["checkout"] == {"changed": True, "parts": ["files"]}
     flags = door.call("cc_summarize_run", run_id=state["run_id"])["risk"]["flags"]
     assert [(flag["code"], flag["blocking"]) for flag in flags] == [("checkout_changed", True)]
 

@@ -392,6 +392,18 @@ def test_receipts_are_found_by_actor_time_and_number(folder):
     assert [row["n"] for row in ledger.receipts(folder, before=4)] == [3, 2, 1]
 
 
+def test_a_ledger_of_many_blocks_is_read_from_its_end_whole_and_in_order(tmp_path):
+    folder = str(tmp_path / "many")
+    big = {**record("big"), "claimed": {"text": "x" * 700_000}}
+    for index in range(6):
+        ledger.append(folder, big if index % 2 else record(str(index)))
+    ledger.append(folder, {**record("huge"), "claimed": {"text": "y" * 3_000_000}})
+    assert [row["n"] for row in ledger.receipts(folder)] == [7, 6, 5, 4, 3, 2, 1]
+    assert [row["n"] for row in ledger.receipts(folder, {"run_id": "run_big"})] == [6, 4, 2]
+    assert [row["n"] for row in ledger.receipts(folder, {"run_id": "run_0"})] == [1]
+    assert ledger.receipts(folder, {"run_id": "run_none"}) == []
+
+
 # ---------------------------------------------------------------- anchors
 
 

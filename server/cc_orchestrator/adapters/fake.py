@@ -1,9 +1,10 @@
 """The fake CLI: the bundled worker under a script, for demos, examples and tests. It needs no model and costs nothing.
 
 A script is an object: `steps` (a list of objects with one verb each), and if wanted `model`, `gate` (tool calls are asked for
-from the start), `stay` (does not exit before the end of its input), `ignore_interrupt`, `ignore_conclude`. Verbs and their
-meaning are in `fake_worker/`. Without a script the worker looks around, leaves a line in NOTES.md when it
-may write, and reports. Sessions can be resumed and forked by name; the worker says that it remembers nothing.
+from the start), `resumed` (the steps of a resumed conversation, in place of `steps`), `stay` (does not exit before the end of its
+input), `ignore_interrupt`, `ignore_conclude`. Verbs and their meaning are in `fake_worker/`. Without a script the worker looks
+around, leaves a line in NOTES.md when it may write, and reports. Sessions can be resumed and forked by name; the worker says that
+it remembers nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ VERBS = frozenset({
     "retry", "run", "say", "silence", "sleep", "stderr", "think", "tool", "touch", "transcript", "turn", "usage",
     "wait_instruction", "write",
 })  # fmt: skip
-_SCRIPT_KEYS = frozenset({"steps", "model", "gate", "stay", "ignore_interrupt", "ignore_conclude"})
+_SCRIPT_KEYS = frozenset({"steps", "resumed", "model", "gate", "stay", "ignore_interrupt", "ignore_conclude"})
 _NEEDED = {"write": "path", "outbox": "name", "repeat": "steps"}
 _KINDS: frozenset[str] = frozenset({"read", "edit", "command", "network", "delegate", "ask", "other"})
 _ASKS: frozenset[str] = frozenset({"permission", "choice", "clarification", "elicitation"})
@@ -71,7 +72,7 @@ class FakeAdapter:
         unknown = sorted(set(given) - _SCRIPT_KEYS)
         if unknown:
             return [f"script has unknown keys {', '.join(unknown)}: expected {', '.join(sorted(_SCRIPT_KEYS))}"]
-        return check_steps(given.get("steps", []))
+        return [*check_steps(given.get("steps", [])), *check_steps(given.get("resumed", []))]
 
     def declare(self, request: WorkerRequest) -> list[str]:
         """A script without a gate is a CLI whose tool calls nobody sees beforehand."""
@@ -85,6 +86,9 @@ class FakeAdapter:
         path = os.path.join(request.run_dir, "script.json")
         script = request.options.get("script")
         compiled = dict(cast("Object", script)) if script is not None else default_script(request.allow_write)
+        resumed = compiled.pop("resumed", None)
+        if request.resume is not None and resumed is not None:
+            compiled["steps"] = resumed
         if request.model:
             compiled["model"] = request.model
         compiled["run"] = {

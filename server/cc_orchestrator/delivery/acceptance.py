@@ -15,6 +15,7 @@ from cc_orchestrator.core.errors import Busy, CcError, VerifyFailed
 from cc_orchestrator.core.redact import mask
 from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.delivery.blockers import refuse_blockers
+from cc_orchestrator.delivery.reviewed import check_reviewed
 from cc_orchestrator.runs.anchoring import anchor_ledger
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import ledger, lock
@@ -46,6 +47,7 @@ def decide(
         observed: dict[str, Any] = {"decision": decision}
         if decision == "accept":
             result = approved_result(workspace, spec, state)
+            check_reviewed(workspace, spec, state, result, clock.now())
             observed.update({key: result[key] for key in ("verify_id", "verdict", "commit", "tree", "rules")})
         else:
             observed["commit"], observed["tree"] = _result_or_nothing(spec, state)
@@ -142,7 +144,7 @@ def next_after(result: Result) -> str:
     return f'cc_read {{"name":"cc_verification","arguments":{{"run_id":"{run_id}","full":true}}}}; a person decides'
 
 
-def check_accepted(workspace: Workspace, spec: RunSpec, state: dict[str, Any]) -> dict[str, Any]:
+def check_accepted(workspace: Workspace, spec: RunSpec, state: dict[str, Any], now: float) -> dict[str, Any]:
     """The approving verification that the run's acceptance rests on. Raises VerifyFailed, Busy, Corrupt."""
     accept = f'cc_accept {{"run_id":"{spec.run_id}","decision":"accept"}}'
     decision = last_decision(workspace, spec.run_id)
@@ -154,4 +156,6 @@ def check_accepted(workspace: Workspace, spec: RunSpec, state: dict[str, Any]) -
     result = approved_result(workspace, spec, state)
     if any(observed.get(key) != result[key] for key in ("commit", "tree", "rules")):
         raise VerifyFailed(f"{spec.run_id} changed after it was accepted: the acceptance has expired", hint=accept)
+    # A waiver may have run out since, or a later review may have found something.
+    check_reviewed(workspace, spec, state, result, now)
     return result

@@ -50,7 +50,7 @@ def deliver(workspace: Workspace, request: Request, clock: Clock) -> Placed:
     try:
         before = check_target_in_use(workspace, git, request.target)
         if len(specs) == 1:
-            receipt = _check_one(workspace, git, request, specs[0], before)
+            receipt = _check_one(workspace, git, request, specs[0], before, clock.now())
             if receipt is not None:
                 return Placed(None, receipt, None)
         seen = look_ahead(workspace, git, request, clock, PASSING_SECONDS)
@@ -82,11 +82,11 @@ def _deliverable(workspace: Workspace, run_id: str, target: str) -> tuple[RunSpe
 
 
 def _check_one(
-    workspace: Workspace, git: Git, request: Request, spec: RunSpec, before: str
+    workspace: Workspace, git: Git, request: Request, spec: RunSpec, before: str, now: float
 ) -> dict[str, Any] | None:  # fmt: skip
     """Everything that its turn would refuse anyway; the receipt, if it was delivered before."""
     run_id = spec.run_id
-    entry = read_accepted(workspace, git, request, run_id, before)
+    entry = read_accepted(workspace, git, request, run_id, before, now)
     if entry.contained:
         return latest_delivery(workspace, run_id, request.target, entry.commit)
     merge_onto(git, before, entry._replace(after_tree=tree_of(git, before)), request.target, ())
@@ -118,7 +118,7 @@ def foresee(workspace: Workspace, request: Request, clock: Clock) -> tuple[Forec
     for run_id in request.runs:
         try:
             spec, state = _deliverable(workspace, run_id, request.target)
-            result = check_accepted(workspace, spec, state)
+            result = check_accepted(workspace, spec, state, clock.now())
             refuse_undone(workspace, run_id, request.target, str(result["commit"]))
             gates_of(workspace, spec, result, request)
         except CcError as error:

@@ -9,10 +9,10 @@ from cc_orchestrator.delivery.progress import Progress, read_progress
 from cc_orchestrator.delivery.promotion import Desk, conclude, tell_landed
 from cc_orchestrator.delivery.request import read_request
 from cc_orchestrator.host import bell as bells
-from cc_orchestrator.host.candidate import checked_out_at, contains
+from cc_orchestrator.host.candidate import contains
 from cc_orchestrator.host.git import Git
 from cc_orchestrator.host.tree import end_helpers, kill_remains
-from cc_orchestrator.host.worktree import is_clean
+from cc_orchestrator.host.worktree import branch_place, is_clean
 from cc_orchestrator.store import jobdir, lock
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.journal import Journal
@@ -61,7 +61,7 @@ def _tell(workspace: Workspace, job: JobDir, journal: Journal, clock: Clock) -> 
         if contains(git, f"refs/heads/{request.target}", str(found.open_move["after"])):
             tell_landed(desk, found.open_move, "its process died after the branch had moved; found by looking")
         else:
-            place = checked_out_at(git, request.target)
+            place = branch_place(git, request.target)
             if place is not None and os.path.isdir(place) and not is_clean(place):
                 died += f"; look at {place}, its files may be half updated"
     conclude(desk, died=died)

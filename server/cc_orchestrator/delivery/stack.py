@@ -55,10 +55,10 @@ def name_paths(paths: Sequence[str]) -> str:
     return shown + (f" and {len(paths) - 8} more" if len(paths) > 8 else "") or "its history"
 
 
-def read_accepted(workspace: Workspace, git: Git, request: Request, run_id: str, before: str) -> Entry:
+def read_accepted(workspace: Workspace, git: Git, request: Request, run_id: str, before: str, now: float) -> Entry:
     """One run's accepted result as it is now. Raises Conflict, VerifyFailed, InvalidRequest, Busy, Corrupt, NotFound."""
     spec, state = read_ended_run(workspace, run_id)
-    result = check_accepted(workspace, spec, state)
+    result = check_accepted(workspace, spec, state, now)
     commit, tree = str(result["commit"]), str(result["tree"])
     held = contains(git, before, commit)
     if held:
@@ -68,7 +68,7 @@ def read_accepted(workspace: Workspace, git: Git, request: Request, run_id: str,
 
 
 def lay(
-    workspace: Workspace, git: Git, request: Request, runs: Sequence[str], before: str
+    workspace: Workspace, git: Git, request: Request, runs: Sequence[str], before: str, now: float
 ) -> tuple[list[Entry], list[Row]]:
     """Results that merge cleanly on `before` and on each other, in this order; and those that are handed back."""
     tip, tree = before, tree_of(git, before)
@@ -76,7 +76,7 @@ def lay(
     refused: list[Row] = []
     for run_id in runs:
         try:
-            entry = read_accepted(workspace, git, request, run_id, before)
+            entry = read_accepted(workspace, git, request, run_id, before, now)
             if not entry.contained:
                 tree = merge_onto(git, tip, entry, request.target, [other.spec.run_id for other in entries])
                 tip = commit_tree(git, tree, (tip, entry.commit), "stacked")

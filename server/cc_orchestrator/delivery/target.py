@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from cc_orchestrator.core.errors import Conflict, InvalidRequest
-from cc_orchestrator.host.candidate import branch_commit, checked_out_at
+from cc_orchestrator.host.candidate import branch_commit
 from cc_orchestrator.host.git import Git
-from cc_orchestrator.host.worktree import is_clean
+from cc_orchestrator.host.worktree import branch_place, is_clean
 from cc_orchestrator.store import lock
 from cc_orchestrator.store.paths import Workspace
 
@@ -32,7 +32,7 @@ def check_target(workspace: Workspace, git: Git, target: str) -> str:
             hint='target="main"',
         )
     before = branch_commit(git, target)
-    place = checked_out_at(git, target)
+    place = branch_place(git, target)
     if place is not None and os.path.isdir(place):
         if os.path.realpath(place).startswith(os.path.realpath(workspace.folder) + os.sep):
             raise Conflict(f"{target} is checked out by a run in {place}", hint="deliver to another branch")

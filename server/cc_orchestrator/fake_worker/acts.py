@@ -41,6 +41,10 @@ class Actor(Player):
 
     def do_result(self, given: Step) -> None:
         text = str(given.get("text", given.get("value", "done")))
+        if "file" in given:
+            # What it says stands in a file of its folder: another state of the tree, another answer.
+            with open(str(given["file"]), encoding="utf-8") as file:
+                text = file.read()
         self.result(text, is_error=bool(given.get("is_error")), reason=given.get("reason"), more=not self.last)
 
     def do_lie(self, given: Step) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
+
+from cc_orchestrator.host import elsewhere
 
 SUPERVISOR = "cc_orchestrator.runs.supervisor"
 _GROUP = re.compile(r"cc-orchestrator-(run_[0-9a-z]{20})(?:/|$)")
@@ -39,9 +40,7 @@ def run_above(variable: str) -> str | None:
             return found.group(1)
     if sys.platform == "linux":
         return search(_proc, os.getppid(), variable)
-    if sys.platform == "win32":
-        return None
-    rows = _ps()
+    rows = {row[0]: Ancestor(*row) for row in elsewhere.ancestors(os.getppid())}
     return search(rows.get, os.getppid(), variable)
 
 
@@ -92,19 +91,3 @@ def _own_group() -> str | None:
             return file.read()
     except OSError:
         return None
-
-
-def _ps() -> dict[int, Ancestor]:
-    """One `ps`, on systems without /proc: commands only."""
-    try:
-        done = subprocess.run(
-            ["ps", "-axww", "-o", "pid=,ppid=,command="], stdin=subprocess.DEVNULL, capture_output=True, timeout=5.0, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    rows: dict[int, Ancestor] = {}
-    for text in done.stdout.decode("utf-8", "replace").splitlines():
-        parts = text.split()
-        if len(parts) >= 3 and parts[0].isdigit() and parts[1].isdigit():
-            rows[int(parts[0])] = Ancestor(int(parts[0]), int(parts[1]), tuple(parts[2:]), ())
-    return rows

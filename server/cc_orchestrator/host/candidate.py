@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cc_orchestrator.core.errors import Conflict, NotFound
 from cc_orchestrator.host.git import Git, GitError
-from cc_orchestrator.host.worktree import is_clean
+from cc_orchestrator.host.worktree import branch_place, is_clean
 
 
 class Conflicts(NamedTuple):
@@ -75,23 +75,12 @@ def branch_commit(git: Git, branch: str) -> str:
     return out.decode("ascii", "replace").strip()
 
 
-def checked_out_at(git: Git, branch: str) -> str | None:
-    """The worktree in which a branch is checked out, or None."""
-    path = None
-    for row in git.run("worktree", "list", "--porcelain", "-z").decode("utf-8", "replace").split("\0"):
-        if row.startswith("worktree "):
-            path = row[9:]
-        elif row == f"branch refs/heads/{branch}":
-            return path
-    return None
-
-
 def advance_branch(git: Git, branch: str, old: str, new: str, *, env: Mapping[str, str] | None = None) -> None:
     """Move a branch from `old` to its descendant `new`. Conflict when it moved meanwhile or its checkout is not clean.
 
     `env` is added to the environment of the git that moves it, so that it can be found when its caller dies.
     """
-    place = checked_out_at(git, branch)
+    place = branch_place(git, branch)
     if place is None or not os.path.isdir(place):
         status, _out, err = git.try_run(
             "update-ref", "-m", "cc-orchestrator: deliver", f"refs/heads/{branch}", new, old, env=env

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import selectors
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from cc_orchestrator.core.clock import Clock
@@ -106,9 +106,10 @@ class _Stream:
 
 
 def run_command(
-    command: Command, *, cwd: str, env: Mapping[str, str], seconds: float, log_path: str, tree: Tree, clock: Clock
+    command: Command, *, cwd: str, env: Mapping[str, str], seconds: float, log_path: str, tree: Tree, clock: Clock,
+    stop: Callable[[], bool] | None = None,
 ) -> Ran:  # fmt: skip
-    """Run one command to its end or its deadline (`seconds`). Nothing of it lives on afterwards. Raises OSError (the log)."""
+    """Run one command to its end, its deadline (`seconds`) or until `stop` says so; nothing of it lives on. Raises OSError (the log)."""
     begun = clock.mono()
     try:
         child = spawn(command.argv, env=env, cwd=cwd, stdin="null")
@@ -119,7 +120,7 @@ def run_command(
     log = _Log(log_path)
     streams = [_Stream(child.stdout, log), _Stream(child.stderr, log)]
     try:
-        end = _pump(child, streams, begun + seconds, tree, clock)
+        end = _pump(child, streams, begun + seconds, tree, clock, stop)
         alive = end is None
         took = clock.mono() - begun
         killed = tree.kill(KILL_SECONDS)
@@ -132,15 +133,17 @@ def run_command(
             if fd is not None:
                 os.close(fd)
     leftovers = max(0, killed - 1) if alive else killed
-    detail = f"killed after {seconds:g} s" if alive else ""
+    detail = f"killed after {round(min(took, seconds), 1):g} s" if alive else ""
     outcome = "timeout" if alive else "exited"
     return Ran(
         command.shown, outcome, end.code, end.signal, round(took, 2), leftovers, log.size, log.tail(), detail
     )  # fmt: skip
 
 
-def _pump(child: Child, streams: list[_Stream], deadline: float, tree: Tree, clock: Clock) -> Exit | None:
-    """Read until the command's own process ends; None when its deadline came first."""
+def _pump(
+    child: Child, streams: list[_Stream], deadline: float, tree: Tree, clock: Clock, stop: Callable[[], bool] | None
+) -> Exit | None:  # fmt: skip
+    """Read until the command's own process ends; None when its deadline or a stop came first."""
     with selectors.DefaultSelector() as selector:
         for stream in streams:
             selector.register(stream.fd, selectors.EVENT_READ, stream)
@@ -151,7 +154,7 @@ def _pump(child: Child, streams: list[_Stream], deadline: float, tree: Tree, clo
             if end is not None:
                 return end
             left = deadline - clock.mono()
-            if left <= 0:
+            if left <= 0 or (stop is not None and stop()):
                 return None
             for key, _events in selector.select(min(left, _SLICE)):
                 if isinstance(key.data, _Stream) and not key.data.take():

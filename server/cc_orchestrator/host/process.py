@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from cc_orchestrator.host import elsewhere
+
 
 class SpawnError(Exception):
     """The process could not be started; the text says why. `missing` is true when the program is not there."""
@@ -97,7 +99,7 @@ def identify(pid: int) -> str | None:
         except (OSError, IndexError):
             return None
         return f"{_boot_id()}:{start}"
-    return _identify_elsewhere(pid)
+    return elsewhere.started(pid)
 
 
 def _boot_id() -> str:
@@ -106,21 +108,6 @@ def _boot_id() -> str:
             return file.read().strip()[:8]
     except OSError:
         return "?"
-
-
-def _identify_elsewhere(pid: int) -> str | None:
-    """By `ps`, which every macOS has: the start time in seconds."""
-    if sys.platform == "win32":
-        return None
-    try:
-        done = subprocess.run(
-            ["ps", "-o", "lstart=", "-p", str(pid)], stdin=subprocess.DEVNULL, capture_output=True, timeout=5.0, check=False,
-            env={"LC_ALL": "C", "PATH": "/bin:/usr/bin"},
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    text = done.stdout.decode("ascii", "replace").strip()
-    return text or None
 
 
 def is_same(pid: int, identity: str) -> bool:

@@ -1,10 +1,11 @@
-"""Who is whose child, who lives, who carries our marker. Linux by /proc; elsewhere by one `ps` or psutil where it is there."""
+"""Who is whose child, who lives, who carries our marker. Linux by /proc; elsewhere by psutil."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+
+from cc_orchestrator.host import elsewhere
 
 
 def is_alive(pid: int) -> bool:
@@ -15,7 +16,7 @@ def is_alive(pid: int) -> bool:
                 return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
         except (OSError, IndexError):
             return False
-    return any(row[0] == pid and not row[2].startswith("Z") for row in _ps())
+    return any(row.pid == pid and not row.dead for row in elsewhere.table())
 
 
 def children(pid: int) -> list[int]:
@@ -29,7 +30,7 @@ def children(pid: int) -> list[int]:
         except OSError:
             return _children_by_scan(pid) if os.path.isdir(f"/proc/{pid}") and not found else found
         return found
-    return [row[0] for row in _ps() if row[1] == pid]
+    return [row.pid for row in elsewhere.table() if row.parent == pid]
 
 
 def _children_by_scan(parent: int) -> list[int]:
@@ -48,7 +49,7 @@ def _children_by_scan(parent: int) -> list[int]:
 def descendants(pid: int) -> list[int]:
     """All processes below `pid`, zombies included."""
     if sys.platform != "linux":
-        return _descendants_by_ps(pid)
+        return _descendants_by_table(pid)
     found: list[int] = []
     waiting = [pid]
     while waiting:
@@ -59,11 +60,11 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def _descendants_by_ps(pid: int) -> list[int]:
-    rows = _ps()
+def _descendants_by_table(pid: int) -> list[int]:
+    rows = elsewhere.table()
     found = {pid}
     while True:
-        more = {row[0] for row in rows if row[1] in found} - found
+        more = {row.pid for row in rows if row.parent in found} - found
         if not more:
             return sorted(found - {pid})
         found |= more
@@ -75,10 +76,10 @@ def pids() -> list[int]:
 
 
 def marked(name: str, value: str) -> list[int]:
-    """Processes whose environment holds `name=value`: theirs to see only for their owner. Linux; elsewhere by `ps -E`."""
+    """Processes whose environment holds `name=value`: theirs to see only for their owner."""
     wanted = f"{name}={value}".encode()
     if sys.platform != "linux":
-        return _marked_by_ps(wanted.decode())
+        return elsewhere.marked(name, value)
     found: list[int] = []
     for pid in pids():
         try:
@@ -110,34 +111,3 @@ def runs_file(pid: int, name: str) -> bool:
             return any(part.endswith(b"/" + name.encode()) for part in file.read().split(b"\0")[:6])
     except OSError:
         return False
-
-
-def _ps(*columns: str) -> list[tuple[int, int, str]]:
-    """`(pid, parent, state)` of everybody, on systems without /proc. Windows has neither: empty, said in the level."""
-    if sys.platform == "win32":
-        return []
-    rows: list[tuple[int, int, str]] = []
-    for line in _run_ps(["ps", "-axo", "pid=,ppid=,stat="]).splitlines():
-        parts = line.split()
-        if len(parts) >= 3 and parts[0].isdigit() and parts[1].isdigit():
-            rows.append((int(parts[0]), int(parts[1]), parts[2]))
-    return rows
-
-
-def _marked_by_ps(wanted: str) -> list[int]:
-    if sys.platform == "win32":
-        return []
-    found: list[int] = []
-    for line in _run_ps(["ps", "-axEww", "-o", "pid=,command="]).splitlines():
-        pid, _, rest = line.strip().partition(" ")
-        if pid.isdigit() and wanted in rest.split():
-            found.append(int(pid))
-    return found
-
-
-def _run_ps(argv: list[str]) -> str:
-    try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=5.0, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace")

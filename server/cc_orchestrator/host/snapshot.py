@@ -13,6 +13,7 @@ from typing import NamedTuple
 from cc_orchestrator.core.digest import sha256
 from cc_orchestrator.core.late import load
 from cc_orchestrator.host.git import Git, GitError
+from cc_orchestrator.host.lending import find_committed
 from cc_orchestrator.host.scratch import ScratchFolder
 
 _SECONDS = 120.0
@@ -49,7 +50,10 @@ class Snapshot(NamedTuple):
 def snapshot(
     worktree: str, *, base: str, ref: str, message: str, commit_on_branch: bool, exclude: Sequence[str] = ()
 ) -> Snapshot:
-    """Take it. `commit_on_branch` also moves the worktree's branch and index onto it. Raises GitError, Unavailable, OSError."""
+    """Take it; `exclude` (paths) is not the worker's and never part of it. Raises GitError, Unavailable, OSError.
+
+    `commit_on_branch` also moves the worktree's branch and index onto it.
+    """
     git = Git(worktree, as_orchestrator=True)
     head = git.text("rev-parse", "--verify", "HEAD^{commit}")
     tree, incomplete = _write_tree(git, exclude)
@@ -59,6 +63,11 @@ def snapshot(
     if commit_on_branch and uncommitted:
         _move_branch(git, head, commit)
     committed = int(git.text("rev-list", "--count", f"{base}..{head}"))
+    taken = find_committed(git, base, head, exclude)
+    if taken:
+        incomplete = f"the worker committed what was only lent to it: {', '.join(taken[:5])}" + (
+            f"; {incomplete}" if incomplete else ""
+        )
     return Snapshot(
         base,
         head,
@@ -82,13 +91,18 @@ def _write_tree(git: Git, exclude: Sequence[str]) -> tuple[str, str | None]:
             # would hide a change of the same size made within the second of the checkout.
             load("shutil").copy2(index, private)
         env = {"GIT_INDEX_FILE": private}
-        pathspec = [".", *(f":(exclude){path}" for path in exclude)]
         # advice.addEmbeddedRepo: a repository that the worker made inside becomes a gitlink, silently.
         # One file that cannot be taken must not cost all the others.
-        add = ("-c", "advice.addEmbeddedRepo=false", "add", "-A", "--ignore-errors", "--", *pathspec)
+        add = ("-c", "advice.addEmbeddedRepo=false", "add", "-A", "--ignore-errors", "--", ".")
         status, _out, err = git.try_run(*add, timeout=_SECONDS, env=env)
         if status > 1:
             raise GitError(add, status, err)
+        if exclude:
+            # Ignored as it is, it may have been forced into the index, or its rule undone. Not by an exclude pathspec of `add`:
+            # git takes that for a request to add what is ignored, and fails.
+            names = b"\0".join(path.encode("utf-8", "surrogateescape") for path in exclude) + b"\0"
+            git.run("rm", "-r", "-q", "--cached", "--ignore-unmatch", "--pathspec-from-file=-", "--pathspec-file-nul",
+                    input=names, env={**env, "GIT_LITERAL_PATHSPECS": "1"}, timeout=_SECONDS)  # fmt: skip
         return git.text("write-tree", env=env, timeout=_SECONDS), err.strip()[:500] if status else None
 
 
@@ -143,34 +157,40 @@ def ignored_files(git: Git) -> list[str]:
     return [name for name in raw.decode("utf-8", "replace").split("\0") if name][:1000]
 
 
-def fence(root: str) -> str:
-    """A digest of HEAD, index and changes of a checkout (tracked and untracked): equal before and after means untouched."""
+class Fence(NamedTuple):
+    """Digests of a checkout: where HEAD is, what is staged, and changed and untracked files. Equal means untouched."""
+
+    head: str
+    staged: str
+    files: str
+
+
+def fence(root: str) -> Fence:
+    """The fence of a checkout now. Raises Unavailable."""
     git = Git(root)
-    digest = sha256()
+    head = sha256()
     for args in (("rev-parse", "--verify", "-q", "HEAD"), ("symbolic-ref", "-q", "HEAD")):
-        digest.update(git.try_run(*args)[1] + b"\0")
-    try:
-        status = git.run(
-            "status",
-            "--porcelain=v2",
-            "-z",
-            "--untracked-files=all",
-            "--",
-            ".",
-            ":(exclude).agent-workspace",
-            timeout=60.0,
-        )
-    except GitError:
-        status = b"?"
-    digest.update(status)
+        head.update(git.try_run(*args)[1] + b"\0")
+    args = ("status", "--porcelain=v2", "-z", "--untracked-files=all", "--", ".", ":(exclude).agent-workspace")
+    code, status, _err = git.try_run(*args, timeout=60.0)
+    status = status if code == 0 else b"?"
+    staged, files = sha256(), sha256()
+    for row in status.split(b"\0"):
+        if not row:
+            continue
+        # `1 XY …`: X is the index against HEAD, Y the file against the index.
+        if row[:1] in b"12u" and row[2:3] != b".":
+            staged.update(row + b"\0")
+        if row[:1] not in b"12" or row[3:4] != b".":
+            files.update(row + b"\0")
     # Porcelain says that a file differs, not how: size and time of each changed file complete it.
     for name in _changed_names(status):
         try:
             found = os.lstat(os.path.join(root, name))
-            digest.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+            files.update(f"{name}\0{found.st_size}\0{found.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
         except OSError:
-            digest.update(f"{name}\0gone\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+            files.update(f"{name}\0gone\n".encode("utf-8", "surrogateescape"))
+    return Fence(head.hexdigest(), staged.hexdigest(), files.hexdigest())
 
 
 def _changed_names(status: bytes) -> list[str]:

@@ -11,6 +11,8 @@ from cc_orchestrator.core.late import load
 from cc_orchestrator.host.git import Git
 
 _EXCLUDE = "/.agent-workspace/"
+#: The name of our folder in a checkout.
+OURS = _EXCLUDE.strip("/")
 #: A checkout of a large repository takes its time.
 CHECKOUT_SECONDS = 300.0
 
@@ -39,6 +41,11 @@ def find_repository(cwd: str) -> Repo | None:
 
 def exclude_workspace(repo: Repo) -> None:
     """Have git ignore our folder by `info/exclude`, once; no file of the user's is changed. Raises OSError."""
+    exclude(repo, _EXCLUDE)
+
+
+def exclude(repo: Repo, rule: str) -> None:
+    """One rule in the repository's `info/exclude`, which counts in all its worktrees. Raises OSError."""
     path = os.path.join(repo.git_dir, "info", "exclude")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     try:
@@ -46,9 +53,9 @@ def exclude_workspace(repo: Repo) -> None:
             text = file.read()
     except FileNotFoundError:
         text = ""
-    if _EXCLUDE not in text.splitlines():
+    if rule not in text.splitlines():
         with open(path, "a", encoding="utf-8") as file:
-            file.write(("" if not text or text.endswith("\n") else "\n") + _EXCLUDE + "\n")
+            file.write(("" if not text or text.endswith("\n") else "\n") + rule + "\n")
 
 
 def create_worktree(repo: Repo, path: str, branch: str, base: str) -> None:
@@ -59,6 +66,36 @@ def create_worktree(repo: Repo, path: str, branch: str, base: str) -> None:
     if git.try_run("show-ref", "--verify", "--quiet", f"refs/heads/{branch}")[0] == 0:
         raise Conflict(f"the branch {branch} exists already", hint="a new task gets a branch of its own")
     git.run("worktree", "add", "--quiet", "-b", branch, path, base, timeout=CHECKOUT_SECONDS)
+
+
+def restore_worktree(repo: Repo, path: str, branch: str) -> bool:
+    """A worktree at `path` on a branch that is there already; False when there is none of that name.
+
+    Conflict when the branch is checked out elsewhere. Raises GitError.
+    """
+    git = Git(repo.root, as_orchestrator=True)
+    if git.try_run("show-ref", "--verify", "--quiet", f"refs/heads/{branch}")[0]:
+        return False
+    git.try_run("worktree", "prune")
+    place = branch_place(git, branch)
+    if place is not None:
+        raise Conflict(
+            f"the branch {branch} is checked out in {place}: two trees cannot share it",
+            hint=f"git -C {place} checkout --detach; then repeat the call",
+        )
+    git.run("worktree", "add", "--quiet", path, branch, timeout=CHECKOUT_SECONDS)
+    return True
+
+
+def branch_place(git: Git, branch: str) -> str | None:
+    """The worktree in which a branch is checked out, or None. Raises GitError."""
+    path = None
+    for row in git.run("worktree", "list", "--porcelain", "-z").decode("utf-8", "surrogateescape").split("\0"):
+        if row.startswith("worktree "):
+            path = row[9:]
+        elif row == f"branch refs/heads/{branch}":
+            return path
+    return None
 
 
 def reuse_worktree(repo: Repo, path: str, branch: str) -> None:

@@ -6,7 +6,9 @@ import os
 from typing import Any
 
 from cc_orchestrator.core.clock import Clock, iso
+from cc_orchestrator.core.errors import Unavailable
 from cc_orchestrator.core.text import clean, cut, line
+from cc_orchestrator.host.history import Commit, commits_between
 from cc_orchestrator.runs.fold import claimed, part
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.risk import find_flags
@@ -23,11 +25,25 @@ def write_report(workspace: Workspace, run: RunDir, spec: RunSpec, clock: Clock)
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"{run.run_id}.md")
     receipts = ledger.receipts(workspace.ledger, {"run_id": run.run_id})
-    atomic.write_text(path, render_report(spec, read_run(run).state, receipts, clock.now()))
+    state = read_run(run).state
+    atomic.write_text(path, render_report(spec, state, receipts, _commits(workspace, state), clock.now()))
     return path
 
 
-def render_report(spec: RunSpec, state: dict[str, Any], receipts: list[dict[str, Any]], now: float) -> str:
+def _commits(workspace: Workspace, state: dict[str, Any]) -> list[Commit] | None:
+    """What the worker committed itself; None when it cannot be told."""
+    snapshot = part(state, "snapshot")
+    if workspace.repository is None or not snapshot:
+        return []
+    try:
+        return commits_between(workspace.repository, str(snapshot["base"]), str(snapshot["head"]))
+    except Unavailable:
+        return None
+
+
+def render_report(
+    spec: RunSpec, state: dict[str, Any], receipts: list[dict[str, Any]], commits: list[Commit] | None, now: float
+) -> str:
     """The Markdown. Pure; worker text is fenced and marked."""
     said = claimed(state).get("text", "")
     snapshot = part(state, "snapshot")
@@ -48,6 +64,8 @@ def render_report(spec: RunSpec, state: dict[str, Any], receipts: list[dict[str,
         f"- {row.get('status')} `{line(str(row.get('path')), 200)}` +{row.get('added')} -{row.get('deleted')}"
         for row in snapshot.get("files", [])
     ] or ["- none"]
+    rows += ["", "## Commits of the worker (observed; its words are untrusted)", ""]
+    rows += _log(commits)
     rows += [
         "",
         "## Final answer of the worker (claimed, untrusted)",
@@ -64,6 +82,14 @@ def render_report(spec: RunSpec, state: dict[str, Any], receipts: list[dict[str,
         for entry in receipts
     ] or ["- none"]
     return "\n".join(rows) + "\n"
+
+
+def _log(commits: list[Commit] | None) -> list[str]:
+    if commits is None:
+        return ["- unknown: the log cannot be read"]
+    return [f"- `{entry.commit[:12]}` {iso(entry.when)} {entry.author}: {entry.subject}" for entry in commits] or [
+        "- none"
+    ]
 
 
 def _fenced(text: str) -> str:

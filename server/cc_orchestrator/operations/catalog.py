@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    counsel,
     delivering,
     digests,
+    fixing,
     health,
     inspections,
     judging,
@@ -14,10 +16,12 @@ from cc_orchestrator.operations import (
     open_items,
     overview,
     proving,
+    reviewing,
     scoring,
     steering,
     watching,
     workspaces,
+    worktrees,
 )
 from cc_orchestrator.operations.registry import Operation
 from cc_orchestrator.operations.registry import operations as _registered
@@ -35,9 +39,13 @@ MODULES = (
     open_items,
     scoring,
     delivering,
+    reviewing,
+    fixing,
+    counsel,
     health,
     inspections,
     workspaces,
+    worktrees,
     meta,
 )
 TOOLSETS = ("core", "review", "workspace")

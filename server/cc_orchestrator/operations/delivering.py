@@ -70,7 +70,7 @@ def _after_decision(run_id: str, observed: Answer, reason: str) -> str:
         )
         return f"cc_send_instruction {arguments}"
     if observed["decision"] == "abandon":
-        return 'cc_read {"name":"cc_worktree","arguments":{}}'
+        return f'cc_call {{"name":"cc_worktree","arguments":{{"action":"show","run_id":"{run_id}"}}}}'
     return "cc_status {}"
 
 

@@ -6,29 +6,30 @@ import json
 import os
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from cc_orchestrator.adapters.catalog import names as adapter_names
-from cc_orchestrator.core.errors import CcError, InvalidRequest
+from cc_orchestrator.core.errors import CcError, Corrupt, InvalidRequest
 from cc_orchestrator.core.late import load
 from cc_orchestrator.core.states import LIVE
-from cc_orchestrator.core.text import cut
-from cc_orchestrator.host.codex_files import read_codex_files
+from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
-from cc_orchestrator.routing.codex_config import codex_route
 from cc_orchestrator.routing.route import choose_route
 from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import Launched, LaunchRequest, launch
 from cc_orchestrator.runs.reading import read_run
-from cc_orchestrator.runs.spec import Limits, Scope
+from cc_orchestrator.runs.spec import Limits, Scope, Setup
 from cc_orchestrator.runs.summary import liveness, next_call, summarize
 from cc_orchestrator.runs.wait import WatchedRun, wait_for
+from cc_orchestrator.store import atomic
 from cc_orchestrator.store.journal import START, Cursor
 from cc_orchestrator.store.paths import Workspace, existing_folder
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.tasks.record import create_task, drop_task
+from cc_orchestrator.verify.commands import is_repeatable, parse_commands
+from cc_orchestrator.workflow.workers import cli_route
 
 ROLES = (
     "requirements", "architecture", "development", "testing", "review", "performance", "compatibility", "documentation",
@@ -53,6 +54,15 @@ class ScopeParams(Params):
     max_diff_lines: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
+class WorktreeParams(Params):
+    """A fresh worktree's extras."""
+
+    install: Annotated[list[str], Field(max_length=10, description="Commands, no shell.")] = []
+    install_seconds: Annotated[float, Field(gt=0, le=7_200)] = 600.0
+    links: Annotated[list[str], Field(max_length=20, description="e.g. node_modules")] = []
+    grant_files: Annotated[list[str], Field(max_length=50, description="Secrets for .worktreeinclude.")] = []
+
+
 class RunParams(Params):
     """Parameters of a new run."""
 
@@ -64,11 +74,15 @@ class RunParams(Params):
     cwd: Annotated[str | None, Field(description="Project folder; default: the server's.")] = None
     allow_write: Annotated[bool, Field(description="Write in an own git worktree; else read-only.")] = False
     scope: ScopeParams | None = None
+    risk: Annotated[
+        Literal["low", "medium", "high"] | None, Field(description="Reviews needed to accept: none, one, two.")
+    ] = None
     sandbox: Annotated[
         Literal["none", "worktree", "fs", "fs+net"] | None,
         Field(description="How far it is held; refused if it cannot be had. Default: worktree, or none for a reader."),
     ] = None
     sandbox_hosts: Annotated[list[Host], Field(max_length=50, description="More hosts at fs+net.")] = []
+    worktree: WorktreeParams | None = None
     context: Annotated[str, Field(max_length=MAX_TASK)] = ""
     client_request_id: Annotated[str | None, Field(description="Repeat-safe: same id, same run.")] = None
     script: Annotated[
@@ -106,6 +120,34 @@ def limits_of(params: RunParams) -> Limits:
     return Limits(**{name: getattr(params, name) for name in names})
 
 
+def _setup(workspace: Workspace, params: RunParams) -> Setup:
+    """What the call says of the worktree, else the workspace's own file. Raises InvalidRequest, Corrupt."""
+    given = params.worktree
+    if given is not None and not params.allow_write:
+        raise InvalidRequest("worktree is for a run that writes", hint="allow_write=true, or leave worktree out")
+    if given is None:
+        path = workspace.worktree_settings
+        if not params.allow_write or not os.path.exists(path):
+            return Setup()
+        try:
+            given = WorktreeParams.model_validate(atomic.read_json(path) or {})
+        except ValidationError as error:
+            text = "; ".join(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors()[:3])
+            raise Corrupt(
+                f"{path} is not what it must be: {line(text, 300)}",
+                hint='{"install":["npm ci"],"links":["node_modules"]}',
+            ) from None
+    commands = parse_commands(given.install)
+    for command in commands:
+        if not is_repeatable(command):
+            raise InvalidRequest(
+                f"install command {command.shown!a} is too long or holds a secret", hint="put it into a script"
+            )
+    return Setup(
+        tuple(command.argv for command in commands), given.install_seconds, tuple(given.links), tuple(given.grant_files)
+    )  # fmt: skip
+
+
 def _options(params: RunParams, cwd: str) -> dict[str, Any]:
     if params.script is None:
         return {}
@@ -141,11 +183,6 @@ def _yaml(text: str, path: str) -> Any:
         raise InvalidRequest(f"script {path} is no YAML: {error}") from error
 
 
-def cli_route(ctx: Context, adapter: str, cwd: str) -> dict[str, Any]:
-    """What the CLI's own configuration says that its workers need, or must be kept from."""
-    return codex_route(*read_codex_files(ctx.env, cwd)) if adapter == "codex" else {}
-
-
 def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     """Check, record the task, launch."""
     if params.role not in ROLES:
@@ -158,13 +195,15 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     options = _options(params, cwd)
     prepare_workspace(ctx, workspace)
     scope = params.scope or ScopeParams()
-    task_id = create_task(workspace, params.task, scope=scope.model_dump(), channel=ctx.channel, clock=ctx.clock)
+    task_id = create_task(
+        workspace, params.task, scope=scope.model_dump(), channel=ctx.channel, clock=ctx.clock, risk=params.risk
+    )
     request = LaunchRequest(
         task=params.task, task_id=task_id, cwd=cwd, adapter=route.adapter, role=params.role, profile=params.profile, model=route.model,
         context=params.context, allow_write=params.allow_write,
-        scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params),
+        scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params), setup=_setup(workspace, params),
         partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id, channel=ctx.channel,
-        route=cli_route(ctx, route.adapter, cwd), sandbox=params.sandbox,
+        route=cli_route(ctx.env, route.adapter, cwd), sandbox=params.sandbox,
         sandbox_hosts=tuple(host if ":" in host else f"{host}:443" for host in params.sandbox_hosts),
     )  # fmt: skip
     try:
@@ -184,7 +223,8 @@ def started(launched: Launched, now: float) -> dict[str, Any]:
         "run_id": spec.run_id, "task_id": spec.task_id, "status": state["status"], "reason": state["reason"],
         "liveness": liveness(state, now), "adapter": spec.adapter, "model": spec.model or "CLI default",
         "cwd": spec.worktree or spec.cwd, "branch": spec.branch, "sandbox": spec.sandbox if spec.sandbox != "none" else None,
-        "declared": list(spec.declared) or None,
+        "missing_in_worktree": [line(row, 80) for row in spec.missing[:5]] or None,
+        "missing_count": len(spec.missing) or None, "declared": list(spec.declared) or None,
         "detail": cut(str(state["detail"]), 300) if state["detail"] else None,
         "repeated": True if not launched.created else None, "cursor": str(START), "next": next_call(state),
     }  # fmt: skip

@@ -15,6 +15,10 @@ from cc_orchestrator.store import atomic, known
 from cc_orchestrator.store.jobdir import JobDir, find_job
 from cc_orchestrator.store.paths import FOLDER, Workspace, find_workspace
 from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.workflow.recovery import settle_workflows
+
+#: What an id's first letters say of a job.
+JOBS = {"ver": "verification", "rev": "review", "fix": "fix loop", "dlv": "delivery"}
 
 
 def workspace_of(ctx: Context, cwd: str | None = None) -> Workspace:
@@ -32,7 +36,7 @@ def settle_lost(ctx: Context, workspace: Workspace) -> None:
         hide_workspace(workspace)
     except OSError:
         pass
-    for settle in (sweep, settle_jobs):
+    for settle in (sweep, settle_jobs, settle_workflows):
         try:
             settle(workspace, ctx.clock)
         except (OSError, CcError):
@@ -69,17 +73,16 @@ def locate_run(ctx: Context, run_id: str, cwd: str | None = None) -> tuple[Works
 
 
 def locate_job(ctx: Context, job_id: str, cwd: str | None = None) -> tuple[Workspace, JobDir]:
-    """The workspace and folder of a verification or delivery. InvalidRequest for no id, NotFound when nobody knows it."""
-    kind = "dlv" if job_id.startswith("dlv") else "ver"
+    """The workspace and folder of a job. InvalidRequest for no id, NotFound when nobody knows it."""
+    kind = job_id[:3] if job_id[:3] in JOBS else "ver"
     check_id(job_id, kind, hint="cc_receipts {} lists ids")
     for workspace in _candidates(ctx, cwd):
         job = find_job(workspace, job_id)
         if job is not None:
             settle_lost(ctx, workspace)
             return workspace, job
-    what = "delivery" if kind == "dlv" else "verification"
     raise NotFound(
-        f"there is no {what} {job_id} in any known workspace", hint="cc_receipts {} lists those of this workspace"
+        f"there is no {JOBS[kind]} {job_id} in any known workspace", hint="cc_receipts {} lists those of this workspace"
     )
 
 

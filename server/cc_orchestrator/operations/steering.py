@@ -8,16 +8,15 @@ from pydantic import Field
 
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core import events as ev
-from cc_orchestrator.core.errors import Busy, Conflict, NotFound
+from cc_orchestrator.core.errors import Busy, CcError, Conflict, NotFound
 from cc_orchestrator.core.states import LIVE
-from cc_orchestrator.host import bell as bells
 from cc_orchestrator.operations.context import Context
-from cc_orchestrator.operations.launches import cli_route, started
+from cc_orchestrator.operations.launches import started
 from cc_orchestrator.operations.place import locate_run, spec_of
 from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.runs.approvals import record_approval
 from cc_orchestrator.runs.control import append_control
 from cc_orchestrator.runs.fold import State, part
-from cc_orchestrator.runs.launch import Continuation, LaunchRequest, launch
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.risk import same_model
 from cc_orchestrator.runs.summary import next_call
@@ -25,6 +24,7 @@ from cc_orchestrator.runs.wait import Look, WatchedRun, wait_for
 from cc_orchestrator.store.journal import Cursor, read_page
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.workflow.workers import Caller, continue_run, poke
 
 #: A supervisor takes a request up at once; more than this means that something is wrong.
 TAKE_UP_SECONDS = 5.0
@@ -55,14 +55,6 @@ def run_journal(watched: WatchedRun) -> str:
     return RunDir(watched.bell_path.rpartition("/")[0] or watched.bell_path.rpartition("\\")[0]).journal
 
 
-def _poke(run: RunDir) -> None:
-    try:
-        with open(run.bell, encoding="utf-8") as file:
-            bells.poke(file.read().strip())
-    except OSError:
-        pass
-
-
 class StopParams(Params):
     """Which run, how hard, why."""
 
@@ -83,7 +75,7 @@ def _stop(ctx: Context, params: StopParams) -> dict[str, Any]:
     append_control(
         run, "stop", ctx.clock, force=params.force, reason=params.reason, actor="controller", channel=ctx.channel
     )
-    _poke(run)
+    poke(run)
     grace = spec_of(run).limits.grace_seconds
     bound = 6.0 if params.force else 3 * grace + 6.0
     wait_for([watched], "any", bound, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress)
@@ -135,7 +127,7 @@ def _send_instruction(ctx: Context, params: InstructParams) -> dict[str, Any]:
 def _steer(ctx: Context, run: RunDir, text: str) -> dict[str, Any]:
     control_id = append_control(run, "instruct", ctx.clock, text=text, actor="controller", channel=ctx.channel)
     watched = _WatchedEvent(run, (ev.RUN_INSTRUCTED, "control_id", control_id))
-    _poke(run)
+    poke(run)
     wait_for([watched], "any", TAKE_UP_SECONDS, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress)
     state = watched.reading.state
     found = watched.found
@@ -147,19 +139,7 @@ def _steer(ctx: Context, run: RunDir, text: str) -> dict[str, Any]:
 
 def _resume(ctx: Context, workspace: Workspace, run: RunDir, state: State, instruction: str) -> dict[str, Any]:
     old = spec_of(run)
-    follow = Continuation(
-        parent_run_id=run.run_id, session_id=str(state["session_id"]),
-        # A run that was ended before its CLI told figures has none: then those before it still count.
-        baseline=dict(state["session_totals"] or old.baseline),
-        worktree=old.worktree, branch=old.branch, base=old.base,
-    )  # fmt: skip
-    request = LaunchRequest(
-        task=instruction, task_id=old.task_id, cwd=old.cwd, adapter=old.adapter, role=old.role, profile=old.profile, model=old.model,
-        allow_write=old.allow_write, scope=old.scope, limits=old.limits, partial_messages=old.partial_messages, options=old.options,
-        route=cli_route(ctx, old.adapter, old.cwd), continues=follow, channel=ctx.channel,
-        sandbox=old.sandbox, sandbox_hosts=old.sandbox_hosts,
-    )  # fmt: skip
-    launched = launch(workspace, request, ctx.env, ctx.clock)
+    launched = continue_run(workspace, run, instruction, Caller(ctx.env, ctx.clock, ctx.channel))
     answer = started(launched, ctx.clock.now())
     answer["resumed"] = run.run_id
     previous = state["actual_model"] or old.model
@@ -181,7 +161,7 @@ class AnswerParams(Params):
 
 
 def _answer(ctx: Context, params: AnswerParams) -> dict[str, Any]:
-    _workspace, run = locate_run(ctx, params.run_id)
+    workspace, run = locate_run(ctx, params.run_id)
     state = read_run(run).state
     question_id = _open_question(run, state, params.question_id)
     watched = _WatchedEvent(run, (ev.QUESTION_ANSWERED, "question_id", question_id))
@@ -189,7 +169,7 @@ def _answer(ctx: Context, params: AnswerParams) -> dict[str, Any]:
         run, "answer", ctx.clock, question_id=question_id, decision=params.decision, text=params.text, choices=params.choices,
         actor="controller", channel=ctx.channel,
     )  # fmt: skip
-    _poke(run)
+    poke(run)
     wait_for([watched], "any", TAKE_UP_SECONDS, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress)
     state = watched.reading.state
     found = watched.found
@@ -198,6 +178,11 @@ def _answer(ctx: Context, params: AnswerParams) -> dict[str, Any]:
             f"question {question_id} of {run.run_id} was not resolved in time",
             hint=f'cc_poll {{"run_id":"{run.run_id}"}}',
         )
+    try:
+        record_approval(workspace, spec_of(run), state["questions"].get(question_id, {}), ctx.channel, ctx.clock)
+    except (OSError, CcError):
+        # The end of the run makes it good.
+        pass
     return {
         "run_id": run.run_id, "question_id": question_id, "decision": found["decision"], "by": found.get("by"),
         "status": state["status"], "next": next_call(state),

@@ -15,7 +15,7 @@ from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import clean
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.launches import MAX_WAIT
-from cc_orchestrator.operations.place import locate_job, locate_run
+from cc_orchestrator.operations.place import JOBS, locate_job, locate_run
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.size import drop_empty, fit, size_of
 from cc_orchestrator.runs.reading import read_run
@@ -122,7 +122,7 @@ def _raw(run: RunDir, cursor: Cursor, max_bytes: int) -> dict[str, Any]:
 class WaitParams(Params):
     """What to wait for."""
 
-    ids: Annotated[list[str], Field(min_length=1, max_length=200, description="run_…, ver_… and dlv_… ids.")]
+    ids: Annotated[list[str], Field(min_length=1, max_length=200, description="run_…, ver_…, rev_…, fix_…, dlv_… ids.")]
     until: Literal["any", "all"] = "any"
     wake: Annotated[list[Wake], Field(description="finished always wakes.")] = ["finished", "question", "attention"]
     timeout_seconds: Annotated[
@@ -178,10 +178,10 @@ def _watched(ctx: Context, name: str, wake: frozenset[str]) -> Watched:
     if is_id(name, "run"):
         _workspace, run = locate_run(ctx, name)
         return WatchedRun(run, wake)
-    if is_id(name, "ver") or is_id(name, "dlv"):
+    if any(is_id(name, kind) for kind in JOBS):
         _workspace, job = locate_job(ctx, name)
         return WatchedJob(job)
-    raise InvalidRequest(f"{name[:60]!a} is no run_…, ver_… or dlv_… id", hint="cc_status lists ids")
+    raise InvalidRequest(f"{name[:60]!a} is no run_…, ver_…, rev_…, fix_… or dlv_… id", hint="cc_status lists ids")
 
 
 def _after_wait(woke: list[tuple[Watched, Any]], pending: list[dict[str, Any]]) -> str:
@@ -190,6 +190,8 @@ def _after_wait(woke: list[tuple[Watched, Any]], pending: list[dict[str, Any]]) 
             return next_call(item.reading.state)
         if is_id(item.id, "dlv"):
             return f'cc_read {{"name":"cc_delivery","arguments":{{"delivery_id":"{item.id}"}}}}'
+        if is_id(item.id, "rev") or is_id(item.id, "fix"):
+            return f'cc_read {{"name":"cc_review","arguments":{{"id":"{item.id}"}}}}'
         return f'cc_read {{"name":"cc_verification","arguments":{{"verify_id":"{item.id}"}}}}'
     return f"cc_wait {json.dumps({'ids': [row['id'] for row in pending[:20]]}, separators=(',', ':'))}"
 

@@ -13,6 +13,7 @@ from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.runs.anchoring import anchor_ledger
+from cc_orchestrator.runs.approvals import record_approvals
 from cc_orchestrator.runs.fold import claimed, part
 from cc_orchestrator.runs.outcome import Outcome, Stop, decide_outcome
 from cc_orchestrator.runs.recorder import Recorder, release_ballast
@@ -105,12 +106,14 @@ def list_outbox(path: str) -> list[dict[str, Any]]:
 
 
 def settle(spec: RunSpec, state: State, clock: Clock, *, again: bool = False) -> bool:
-    """Receipt and index row of an ended run; whether both are written. A sweep makes good what failed.
+    """Receipts and index row of an ended run; whether all are written. A sweep makes good what failed.
 
     `again`: somebody may have died in the middle of this, so a receipt that is there already is the receipt.
     """
     workspace = Workspace(spec.workspace_root, spec.repository)
     try:
+        # Before the run's own: that one says that nothing is left to do.
+        record_approvals(workspace, spec, state, clock)
         ledger.append(workspace.ledger, receipt(spec, state, clock), once=again)
         index.put(workspace.index, [index_row(spec, state)])
     except (OSError, CcError):

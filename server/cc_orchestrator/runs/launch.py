@@ -35,8 +35,8 @@ from cc_orchestrator.runs.prompt import render_prompt
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.recorder import write_ballast
 from cc_orchestrator.runs.requests import claim_request
-from cc_orchestrator.runs.spec import Limits, RunSpec, Scope
-from cc_orchestrator.runs.tree import head_commit
+from cc_orchestrator.runs.spec import Limits, RunSpec, Scope, Setup
+from cc_orchestrator.runs.tree import head_commit, tell_missing
 from cc_orchestrator.store import atomic, index, lock
 from cc_orchestrator.store.journal import Journal
 from cc_orchestrator.store.paths import FOLDER, Workspace, checkout_of, existing_folder
@@ -49,10 +49,10 @@ START_SECONDS_WRITE = 0.2
 
 @dataclass(frozen=True)
 class Continuation:
-    """What a follow-up run takes over from the one that it continues."""
+    """What a follow-up run takes over from the one that it continues. Without a session it starts a conversation of its own."""
 
     parent_run_id: str
-    session_id: str
+    session_id: str | None
     baseline: dict[str, float]
     worktree: str | None
     branch: str | None
@@ -75,6 +75,7 @@ class LaunchRequest:
     allow_write: bool = False
     scope: Scope = field(default_factory=Scope)
     limits: Limits = field(default_factory=Limits)
+    setup: Setup = field(default_factory=Setup)
     partial_messages: bool = False
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     route: dict[str, Any] = field(default_factory=dict[str, Any])  # names only, never a secret
@@ -135,11 +136,11 @@ def _spec(
     now = clock.now()
     run_id = new_id("run", now=now)
     folder = workspace.run(run_id)
+    place = _place(workspace, request, cwd)
     prompt = render_prompt(
         request.task, context=request.context, role=request.role, allow_write=request.allow_write, scope=request.scope,
-        outbox=os.path.join(folder, "outbox"),
+        outbox=os.path.join(folder, "outbox"), missing=place.get("missing", ()),
     )  # fmt: skip
-    place = _place(workspace, request, cwd)
     level, backend = choose_level(request.sandbox, request.sandbox_hosts, cwd, env, may_write=request.allow_write)
     spec = RunSpec(
         run_id=run_id, task_id=request.task_id, created_at=now, workspace_root=workspace.root, repository=workspace.repository,
@@ -189,7 +190,9 @@ def _place(workspace: Workspace, request: LaunchRequest, cwd: str) -> dict[str, 
         raise InvalidRequest(
             f"{checkout} has no commit yet: a worktree needs one to start from", hint="make a first commit"
         )
-    out["base"] = base
+    out.update(base=base, setup=request.setup)
+    if follow is None:
+        out["missing"] = tell_missing(checkout, request.setup)
     out["worktree"] = (follow.worktree if follow is not None else None) or workspace.worktree(request.task_id)
     out["branch"] = (follow.branch if follow is not None else None) or f"cc/{request.task_id}"
     subfolder = os.path.relpath(cwd, checkout)

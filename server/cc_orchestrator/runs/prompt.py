@@ -39,7 +39,10 @@ def _rules(role: str, allow_write: bool, scope: Scope, outbox: str, missing: tup
     else:
         rules.append("This run is read-only: change no file, run nothing that changes one.")
     if missing:
-        rules.append("Your tree lacks these uncommitted files of the user's checkout: " + ", ".join(missing[:20]))
+        more = f" and {len(missing) - 20} more" if len(missing) > 20 else ""
+        rules.append(
+            "Your tree is a commit; it lacks what only the user's checkout has: " + ", ".join(missing[:20]) + more
+        )
     rules.append(
         "Say only what you did and saw. End with a short answer: what was done, which files, what remains open."
     )

@@ -41,6 +41,18 @@ class Scope(NamedTuple):
     max_diff_lines: int | None = None
 
 
+class Setup(NamedTuple):
+    """What a fresh worktree gets before its worker starts: install commands (argv), seconds for each, links into the checkout.
+
+    `grants` are paths of secret files that `.worktreeinclude` may bring along.
+    """
+
+    install: tuple[tuple[str, ...], ...] = ()
+    install_seconds: float = 600.0
+    links: tuple[str, ...] = ()
+    grants: tuple[str, ...] = ()
+
+
 class RunSpec(NamedTuple):
     """One run. Paths are absolute; times are epoch seconds."""
 
@@ -82,11 +94,20 @@ class RunSpec(NamedTuple):
     channel: str = "cli"
     limits: Limits = Limits()
     scope: Scope = Scope()
+    setup: Setup = Setup()
+    missing: tuple[
+        str, ...
+    ] = ()  # what the user's checkout has and the worktree's base has not, as the worker was told
     version: int = VERSION
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return {**self._asdict(), "limits": self.limits._asdict(), "scope": self.scope._asdict()}
+        return {
+            **self._asdict(),
+            "limits": self.limits._asdict(),
+            "scope": self.scope._asdict(),
+            "setup": self.setup._asdict(),
+        }
 
 
 def _known(names: tuple[str, ...], raw: dict[str, Any]) -> dict[str, Any]:
@@ -101,6 +122,12 @@ def from_json(raw: dict[str, Any]) -> RunSpec:
         scope[key] = tuple(scope.get(key) or ())
     values["scope"] = Scope(**scope)
     values["limits"] = Limits(**_known(Limits._fields, cast("dict[str, Any]", values.get("limits") or {})))
+    setup = _known(Setup._fields, cast("dict[str, Any]", values.get("setup") or {}))
+    setup["install"] = tuple(tuple(argv) for argv in setup.get("install") or ())
+    for key in ("links", "grants"):
+        setup[key] = tuple(setup.get(key) or ())
+    values["setup"] = Setup(**setup)
+    values["missing"] = tuple(values.get("missing") or ())
     for key in ("declared", "sandbox_hosts"):
         values[key] = tuple(values.get(key) or ())
     return RunSpec(**values)

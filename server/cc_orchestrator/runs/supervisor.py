@@ -24,6 +24,7 @@ from cc_orchestrator.host.process import SpawnError
 from cc_orchestrator.host.tree import HELPER
 from cc_orchestrator.runs import closing
 from cc_orchestrator.runs.artifacts import Artifacts
+from cc_orchestrator.runs.fitting import fit_out
 from cc_orchestrator.runs.outcome import Stop
 from cc_orchestrator.runs.reading import read_spec
 from cc_orchestrator.runs.recorder import Recorder
@@ -85,6 +86,9 @@ def _own(run: RunDir, spec: RunSpec, prompt: str, recorder: Recorder, bell: Bell
     except TreeError as error:
         stop = Stop("worktree_failed", "supervisor", line(str(error), 300))
         return closing.close_run(run, spec, recorder, clock, stop=stop)
+    stop = fit_out(run, spec, place, recorder, clock)
+    if stop is not None:
+        return closing.close_run(run, spec, recorder, clock, stop=stop, place=place)
     request = request_for(spec, run, place, prompt, os.environ)
     try:
         worker = Worker.start(adapter, request, spec)

@@ -12,18 +12,22 @@ from typing import Any, NamedTuple
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.git import Git, GitError
+from cc_orchestrator.host.lending import Lent, find_included, find_missing, lend
 from cc_orchestrator.host.sandbox import at_least
 from cc_orchestrator.host.sandbox_ground import bring_branch
-from cc_orchestrator.host.snapshot import Snapshot, fence, snapshot
+from cc_orchestrator.host.snapshot import Fence, Snapshot, fence, snapshot
 from cc_orchestrator.host.worktree import (
+    Repo,
     create_worktree,
     drop_worktree,
     exclude_workspace,
     find_repository,
     remove_stale_locks,
+    restore_worktree,
     reuse_worktree,
 )
-from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.runs.spec import RunSpec, Setup
+from cc_orchestrator.store import atomic
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
 
@@ -31,10 +35,15 @@ MAX_FILES = 200
 
 
 class Place(NamedTuple):
-    """The worker's folder, and the fence of the user's checkout (None without git)."""
+    """The worker's folder, and the fence of the user's checkout (None without git).
+
+    `fresh`: its worktree was made just now; `lent` is what was lent to it.
+    """
 
     cwd: str
-    fence: str | None
+    fence: Fence | None
+    fresh: bool = False
+    lent: Lent = Lent([], [], [])
 
 
 class TreeError(Exception):
@@ -61,17 +70,36 @@ def prepare_place(spec: RunSpec) -> Place:
         if repo is None:
             raise TreeError(f"{spec.repository} is no git repository any more")
         exclude_workspace(repo)
-        if os.path.isdir(spec.worktree):
+        fresh = not os.path.isdir(spec.worktree)
+        lent = _make_tree(spec, repo) if fresh else Lent([], [], [])
+        if not fresh:
             reuse_worktree(repo, spec.worktree, spec.branch)
-        else:
-            os.makedirs(os.path.dirname(spec.worktree), exist_ok=True)
-            create_worktree(repo, spec.worktree, spec.branch, spec.base)
         cwd = os.path.join(spec.worktree, spec.subfolder)
         # A subfolder that exists only untracked in the user's checkout is not in the tree.
         os.makedirs(cwd, exist_ok=True)
-        return Place(cwd, before)
+        return Place(cwd, before, fresh, lent)
     except (GitError, CcError, OSError) as error:
         raise TreeError(str(error)) from error
+
+
+def _make_tree(spec: RunSpec, repo: Repo) -> Lent:
+    """A new worktree (a follow-up's on the branch that it goes on with) and what is lent to it."""
+    worktree, branch = str(spec.worktree), str(spec.branch)
+    os.makedirs(os.path.dirname(worktree), exist_ok=True)
+    if spec.parent_run_id is None or not restore_worktree(repo, worktree, branch):
+        create_worktree(repo, worktree, branch, str(spec.base))
+    lent = lend(repo, spec.checkout or repo.root, worktree, links=spec.setup.links, grants=spec.setup.grants)
+    if lent.paths:
+        workspace = Workspace(spec.workspace_root, spec.repository)
+        atomic.write_json(workspace.lent(spec.task_id), {"paths": lent.paths})
+    return lent
+
+
+def lent_paths(spec: RunSpec) -> list[str]:
+    """What lies in the task's worktree and is not the worker's."""
+    record = atomic.read_json(Workspace(spec.workspace_root, spec.repository).lent(spec.task_id)) or {}
+    paths: list[Any] = record.get("paths") or []
+    return [path for path in paths if isinstance(path, str)]
 
 
 def take_result(spec: RunSpec, *, commits: bool) -> dict[str, Any]:
@@ -91,7 +119,7 @@ def take_result(spec: RunSpec, *, commits: bool) -> dict[str, Any]:
             ref=result_ref(spec.run_id),
             message=message,
             commit_on_branch=not commits,
-            exclude=(),
+            exclude=lent_paths(spec),
         )
     except (GitError, CcError, OSError) as error:
         raise TreeError(str(error)) from error
@@ -137,18 +165,29 @@ def _as_data(spec: RunSpec, taken: Snapshot) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def compare_fence(spec: RunSpec, before: str | None) -> dict[str, Any] | None:
-    """`{changed: bool}` for the user's checkout, None when it cannot be told."""
+def compare_fence(spec: RunSpec, before: Fence | None) -> dict[str, Any] | None:
+    """`{changed: bool, parts?: [head | staged | files]}` for the user's checkout, None when it cannot be told."""
     if spec.repository is None or before is None:
         return None
     try:
         after = fence(spec.checkout or spec.repository)
     except (GitError, CcError, OSError):
         return None
-    return {"changed": after != before}
+    parts = [name for name in Fence._fields if getattr(after, name) != getattr(before, name)]
+    return {"changed": True, "parts": parts} if parts else {"changed": False}
 
 
 def head_commit(repository: str) -> str | None:
     """The commit that a new worktree starts from; None when there is none yet."""
     status, out, _err = Git(repository).try_run("rev-parse", "--verify", "-q", "HEAD^{commit}")
     return out.decode("ascii", "replace").strip() if status == 0 else None
+
+
+def tell_missing(checkout: str, setup: Setup) -> tuple[str, ...]:
+    """What a new worktree will lack of the user's checkout, for the worker to know; one line says so when it cannot be told."""
+    try:
+        missing = find_missing(checkout)
+        brought = {*find_included(checkout, setup.grants)[0], *(link.strip("/") for link in setup.links)}
+    except (GitError, CcError):
+        return ("what that is could not be told",)
+    return tuple(line(row, 200) for row in missing if row.rpartition(" (")[0].rstrip("/") not in brought)[:MAX_FILES]

@@ -13,19 +13,8 @@ from cc_orchestrator.core.digest import sha256
 from cc_orchestrator.core.errors import Corrupt
 from cc_orchestrator.store.anchor import Anchors
 from cc_orchestrator.store.head import START, Head, read_head
-from cc_orchestrator.store.ledger import (
-    REHEADED,
-    TORN,
-    Region,
-    adopt,
-    is_announced,
-    lacks_newline,
-    ledger_files,
-    locked,
-    parse_line,
-    regions_beyond,
-    torn_region,
-)
+from cc_orchestrator.store.ledger import adopt, is_announced, lacks_newline, locked, regions_beyond
+from cc_orchestrator.store.records import REHEADED, TORN, Region, ledger_files, parse_line, torn_region
 from cc_orchestrator.store.sealed import Record
 
 

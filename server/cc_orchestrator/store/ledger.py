@@ -19,38 +19,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from cc_orchestrator.core.digest import sha256
 from cc_orchestrator.core.errors import Corrupt
 from cc_orchestrator.store.head import START, Head, Pending, read_head, read_pending, write_head
 from cc_orchestrator.store.lock import Exclusive
-from cc_orchestrator.store.sealed import Record, seal, unseal
-
-VERSION = 1
-#: observed {file, start, bytes, sha256, announced}: what lies there is no record; `announced`: a crash of ours left it.
-TORN = "torn"
-REHEADED = "reheaded"  # observed {}: the head was missing or unreadable and was made from the last line
-#: The things that have receipts. `opened`, `closed` are of open items and `score` is of the quality history, in ledgers of their own.
-KINDS = (
-    "run",
-    "verification",
-    "review",
-    "acceptance",
-    "delivery",
-    "approval",
-    "opened",
-    "closed",
-    "score",
-    TORN,
+from cc_orchestrator.store.records import (
+    KINDS,
     REHEADED,
+    TORN,
+    Region,
+    ledger_files,
+    make_line,
+    parse_line,
+    receipts,
 )
+from cc_orchestrator.store.sealed import Record
+
 LOCK_SECONDS = 30.0
-_SHAPE = (
-    ("n", int), ("ts", (int, float)), ("kind", str), ("subject", dict), ("actor", str), ("observed", dict), ("claimed", dict),
-    ("prev", str),
-)  # fmt: skip
 
 
 def append(folder: str, record: Mapping[str, Any], *, once: bool = False) -> Record:
@@ -100,25 +88,6 @@ def append_locked(folder: str, record: Mapping[str, Any]) -> Record:
     return written
 
 
-def make_line(record: Mapping[str, Any], n: int, prev: str) -> tuple[Record, bytes]:
-    """The record as it is written, and its line without the newline."""
-    line = seal({
-        "v": VERSION, "n": n, "ts": round(float(record["ts"]), 3), "kind": record["kind"],
-        "subject": record.get("subject") or {}, "actor": record.get("actor") or "unknown",
-        "channel": record.get("channel") or "unknown", "observed": record.get("observed") or {},
-        "claimed": record.get("claimed") or {}, "prev": prev,
-    })  # fmt: skip
-    made = unseal(line)
-    assert made is not None, "a line that was just made"
-    return made, line
-
-
-def parse_line(line: bytes) -> Record | None:
-    """The record of a line (without newline) whose own hash is right, else None."""
-    record = unseal(line)
-    return record if record is not None and all(isinstance(record.get(key), kind) for key, kind in _SHAPE) else None
-
-
 def _write(path: str, data: bytes, start: int) -> None:
     """Append in one write, durably, or leave the file as it was."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
@@ -140,14 +109,6 @@ def _file_of(ts: float) -> str:
     return time.strftime("receipts-%Y%m.ndjson", time.gmtime(ts))
 
 
-def ledger_files(folder: str) -> list[str]:
-    """Names of the ledger's files, oldest first."""
-    try:
-        return sorted(name for name in os.listdir(folder) if name.startswith("receipts-") and name.endswith(".ndjson"))
-    except FileNotFoundError:
-        return []
-
-
 def _ends_whole(path: str) -> bool:
     with open(path, "rb") as file:
         if not file.seek(0, os.SEEK_END):
@@ -157,15 +118,6 @@ def _ends_whole(path: str) -> bool:
 
 
 # ---------------------------------------------------------------- where the chain goes on
-
-
-class Region(NamedTuple):
-    """Bytes of one file, and their digest."""
-
-    file: str
-    start: int
-    bytes: int
-    sha256: str
 
 
 def regions_beyond(folder: str, head: Head) -> list[Region]:
@@ -255,90 +207,3 @@ def _last_of(folder: str) -> Head:
         if last is not None:
             return last
     return START
-
-
-# ---------------------------------------------------------------- reading
-
-
-def receipts(
-    folder: str, subject: Mapping[str, str] | None = None, *, kind: str | None = None, limit: int = 50,
-    exact: bool = False, actor: str | None = None, since: float | None = None, until: float | None = None,
-    before: int | None = None,
-) -> list[Record]:  # fmt: skip
-    """The newest receipts first: those whose subject holds all ids of `subject` (`exact`: holds nothing else), of `kind`, by
-    `actor`, with `since <= ts < until` (epoch seconds) and `n < before`.
-
-    Lines that are no sound record are skipped here; `check_ledger` names them.
-    """
-    wanted = dict(subject or {})
-    found: list[Record] = []
-    for line in _newest_first(folder, [value.encode() for value in wanted.values()]):
-        record = parse_line(line)
-        if record is None or (kind is not None and record["kind"] != kind):
-            continue
-        about = record["subject"]
-        same = (about == wanted) if exact else all(about.get(key) == value for key, value in wanted.items())
-        if same and (actor is None or record["actor"] == actor) and _within(record, since, until, before):
-            found.append(record)
-            if len(found) >= limit:
-                break
-    return found
-
-
-def _within(record: Record, since: float | None, until: float | None, before: int | None) -> bool:
-    return (
-        (since is None or record["ts"] >= since)
-        and (until is None or record["ts"] < until)
-        and (before is None or record["n"] < before)
-    )
-
-
-def _newest_first(folder: str, needles: list[bytes]) -> Iterator[bytes]:
-    """Lines that hold all needles; a long ledger is searched by its bytes, not parsed."""
-    told: list[Region] = []
-    for name in reversed(ledger_files(folder)):
-        with open(os.path.join(folder, name), "rb") as file:
-            data = file.read()
-        told += _told(data)
-        spans = [(region.start, region.start + region.bytes) for region in told if region.file == name]
-        for start, stop in _lines_backwards(data, needles):
-            # What a crash left may be a sound line that was never acknowledged.
-            if not any(first <= start < last for first, last in spans):
-                yield data[start:stop]
-
-
-def _told(data: bytes) -> list[Region]:
-    found: list[Region] = []
-    for start, stop in _lines_backwards(data, [b'"kind":"torn"']):
-        record = parse_line(data[start:stop])
-        if record is not None and record["kind"] == TORN:
-            region = torn_region(record)
-            found += [region] if region is not None else []
-    return found
-
-
-def torn_region(record: Record) -> Region | None:
-    """What a record of kind `torn` tells of; None when it does not say where."""
-    told = record["observed"]
-    try:
-        return Region(os.path.basename(str(told["file"])), int(told["start"]), int(told["bytes"]), str(told["sha256"]))
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _lines_backwards(data: bytes, needles: list[bytes]) -> Iterator[tuple[int, int]]:
-    """`(start, stop)` of each line that holds all needles, the last first; newlines are left out."""
-    end = len(data)
-    while end > 0:
-        if needles:
-            hit = data.rfind(needles[0], 0, end)
-            if hit < 0:
-                return
-            newline = data.find(b"\n", hit, end)
-            stop = newline if newline >= 0 else end
-        else:
-            stop = end - 1 if data[end - 1] == 0x0A else end
-        start = data.rfind(b"\n", 0, stop) + 1
-        if all(data.find(needle, start, stop) >= 0 for needle in needles):
-            yield start, stop
-        end = start

@@ -66,6 +66,10 @@ class Workspace:
         """The folder of a run's verifications."""
         return os.path.join(self.at("verify"), check_id(run_id, "run"))
 
+    def reviews(self, task_id: str) -> str:
+        """The folder of a task's reviews, fix loops and findings."""
+        return os.path.join(self.at("reviews"), check_id(task_id, "task"))
+
     def delivery(self, delivery_id: str) -> str:
         """The folder of one delivery."""
         return self.at("deliveries", check_id(delivery_id, "dlv"))
@@ -88,6 +92,10 @@ class Workspace:
     def worktree_settings(self) -> str:
         """What every new worktree gets: `{install, install_seconds, links}`. Written by the user alone."""
         return self.at("worktree.json")
+
+    def lent(self, task_id: str) -> str:
+        """What was lent to a task's worktree: `{paths}`."""
+        return self.at("tasks", check_id(task_id, "task"), "lent.json")
 
     def worktree(self, task_id: str) -> str:
         """The worktree of a task that writes."""

@@ -85,12 +85,13 @@ class RunDir(NamedTuple):
 
     def remove_temporary(self) -> None:
         """Remove what an atomic write left that was killed in the middle. For the owner of the run only. Never raises."""
-        try:
-            for name in os.listdir(self.path):
-                if name.startswith(".") and name.endswith(".tmp"):
-                    os.unlink(self.at(name))
-        except OSError:
-            pass
+        for folder in (self.path, self.at("checkpoints")):
+            try:
+                for name in os.listdir(folder):
+                    if name.startswith(".") and name.endswith(".tmp"):
+                        os.unlink(os.path.join(folder, name))
+            except OSError:
+                continue
 
     def is_owned(self) -> bool:
         """Whether a live process holds the run."""

@@ -16,8 +16,11 @@ from cc_orchestrator.store.paths import Workspace
 VERSION = 1
 
 
-def create_task(workspace: Workspace, goal: str, *, scope: dict[str, Any], channel: str, clock: Clock) -> str:
-    """Record a task and return its id. Raises OSError."""
+def create_task(
+    workspace: Workspace, goal: str, *, scope: dict[str, Any], channel: str, clock: Clock, risk: str | None = None,
+    purpose: str = "work",
+) -> str:  # fmt: skip
+    """Record a task and return its id. `risk` says how many reviews its results need; `purpose` is work or review. Raises OSError."""
     task_id = new_id("task", now=clock.now())
     folder = workspace.at("tasks", task_id)
     os.makedirs(folder, exist_ok=True)
@@ -28,6 +31,8 @@ def create_task(workspace: Workspace, goal: str, *, scope: dict[str, Any], chann
         "created_at": clock.now(),
         "goal": cut(masked, 20_000),
         "scope": scope,
+        "risk": risk,
+        "purpose": purpose,
         "channel": channel,
     }
     atomic.write_json(os.path.join(folder, "task.json"), record)

@@ -122,6 +122,9 @@ def _find_result_problem(evidence: Evidence) -> tuple[str, bool] | None:
         )
     if evidence.base_is_ancestor is False:
         return f"the branch no longer builds on its base {str(evidence.spec.base)[:10]}", True
+    incomplete = cast("dict[str, Any]", evidence.state["snapshot"] or {}).get("incomplete")
+    if incomplete:
+        return f"not all is as the worker left it: {incomplete}", True
     if not evidence.changes:
         return "the result changes nothing", True
     return None

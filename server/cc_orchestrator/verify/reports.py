@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from xml.etree import ElementTree
 
 from cc_orchestrator.policy.globs import matches_any
@@ -63,7 +63,7 @@ def read_xml(data: bytes) -> ElementTree.Element:
     """The root of an XML report. Raises ValueError for what is no XML, or declares entities of its own."""
     if b"<!ENTITY" in data:
         raise ValueError("it declares entities")
-    parser = ElementTree.XMLPullParser(("start",))
+    parser = cast("Any", ElementTree).XMLPullParser(("start",))
     try:
         parser.feed(data)
         parser.close()
