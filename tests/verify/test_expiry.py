@@ -123,6 +123,7 @@ def test_a_damaged_journal_or_verification_holds(tmp_path: Path) -> None:
 
 def test_the_same_check_failing_on_three_results_of_a_task_goes_to_a_person(tmp_path: Path) -> None:
     door = Door(tmp_path)
+    policy(door, "fail_limit: 3\n")
     run_id = work(door, {"write": {"path": "src/ok.py", "content": "def a(: # {task}\n"}})
     assert verify(door, run_id)["verdict"] == "HOLD"
     verdicts: list[str] = []

@@ -136,7 +136,7 @@ class RuleFile(_Model):
     secrets: SecretsModel = Field(default_factory=SecretsModel)
     completion: CompletionModel = Field(default_factory=CompletionModel)
     live_proof: list[ProofModel] = []
-    fail_limit: Annotated[int, Field(ge=1, le=100)] = 3
+    fail_limit: Annotated[int, Field(ge=1, le=100, description="One more than the results of a whole fix loop.")] = 5
     ground: Literal["auto", "clean", "worktree"] = "auto"
     profiles: list[ProfileModel] = []
     override: dict[str, Annotated[str, Field(min_length=3, max_length=1_000)]] = {}

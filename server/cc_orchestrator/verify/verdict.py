@@ -5,7 +5,7 @@
 | no required check was made | ESCALATE |
 | a required check failed or is unverified, and the worker cannot mend it (its tool is missing, the store or the rules cannot be read) | ESCALATE |
 | a policy path was touched (`policy_paths`: CI, owners, lock files, …) | ESCALATE |
-| the same check did not pass on N results of the task (`fail_limit`, 3) | ESCALATE |
+| the same check did not pass on N results of the task (`fail_limit`, 5) | ESCALATE |
 | an override of a soft check was asked for | ESCALATE |
 | a live proof is asked for that nobody here can give | ESCALATE |
 | a required check failed or is unverified | HOLD |
