@@ -55,7 +55,7 @@ def test_an_anchor_names_the_newest_record_and_touches_nothing_of_the_user(works
     assert anchor_ledger(workspace, CLOCK) == second
     assert (fingerprint(workspace.root), git(workspace.root, "for-each-ref", "refs/heads", "refs/tags")) == before
     git(workspace.root, "fsck", "--strict")
-    anchors = read_anchors(workspace)
+    anchors = read_anchors(workspace, workspace.ledger, REF)
     assert anchors is not None
     assert [anchor.n for anchor in anchors.found] == [4, 3]
     report = check_workspace_ledger(workspace)
