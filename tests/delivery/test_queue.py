@@ -12,7 +12,7 @@ from cc_orchestrator.core.errors import Conflict, InvalidRequest, VerifyFailed
 from cc_orchestrator.delivery.progress import first_failing
 from kit.door import Door
 from kit.landing import PASSES, accepted, trees, until_step
-from kit.repos import commit, fingerprint, git
+from kit.repos import commit, fingerprint, git, write
 
 pytestmark = pytest.mark.process
 
@@ -118,6 +118,19 @@ def test_several_commits_of_a_worker_land_as_one_so_that_none_between_is_unteste
     done = door.call("cc_deliver", run_id=run_id, target="main")
     assert done["how"] == "merged"
     assert git(door.cwd, "rev-list", "--first-parent", f"{done['before']}..main").split() == [done["after"]]
+
+
+def test_gates_find_the_dependencies_that_the_workers_had(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    commit(door.cwd, {".gitignore": "node_modules/\nmade\n"}, "ignore")
+    write(door.cwd, {"node_modules/dep": "1\n"})
+    made = f'{sys.executable} -c \'open("made", "w").close()\''
+    needs = [f'{sys.executable} -c \'open("node_modules/dep"); open("made")\'']
+    setup = {"links": ["node_modules"], "install": [made]}
+    run_id = accepted(door, files("ONE"), needs, worktree=setup)
+    commit(door.cwd, files("TWO"), "meanwhile")
+    assert door.call("cc_deliver", run_id=run_id, target="main")["gates"] == "passed"
+    assert (door.cwd / "node_modules/dep").exists()
 
 
 def test_a_batch_whose_gates_fail_is_halved_until_the_culprit_is_named_and_the_others_land(

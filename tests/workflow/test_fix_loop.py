@@ -135,6 +135,17 @@ def test_what_reviewers_find_goes_back_too_and_their_word_closes_it(tmp_path: Pa
     assert door.call("cc_accept", run_id=answer["run_id"], decision="accept")["decision"] == "accept"
 
 
+def test_reviewers_that_disagree_are_for_a_person(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    judges: list[dict[str, Any]] = []
+    for verdict in ("PASS", "FAIL"):
+        text = json.dumps({"steps": [{"step": "S1", "verdict": verdict, "evidence": "letters.txt"}]})
+        judges.append({"adapter": "fake", "model": verdict, "script": {"steps": [{"result": text}]}})
+    answer = loop(door, made(door, LETTER), letters(1), reviewers=judges, acceptance_steps=["there are two letters"])
+    assert (answer["outcome"], ways(answer)) == ("ESCALATE", [("start", "escalate")])
+    assert "reviewers disagree" in answer["reason"]
+
+
 def test_a_read_only_run_has_nothing_to_fix(tmp_path: Path) -> None:
     door = Door(tmp_path)
     run_id = door.start_fake({"result": "read"})

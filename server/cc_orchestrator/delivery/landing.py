@@ -12,12 +12,13 @@ from cc_orchestrator.core.errors import CcError, Conflict, VerifyFailed
 from cc_orchestrator.core.text import line
 from cc_orchestrator.delivery import gates as gating
 from cc_orchestrator.delivery import progress as words
-from cc_orchestrator.delivery.gates import Bench, Report, run_gates, unite
+from cc_orchestrator.delivery.gates import Bench, Report, run_gates, unite, unite_setups
 from cc_orchestrator.delivery.progress import as_row, first_failing
 from cc_orchestrator.delivery.promotion import Desk, hand_back, promote
 from cc_orchestrator.delivery.stack import Candidate, Entry, lay, make_candidate
 from cc_orchestrator.delivery.target import check_target
 from cc_orchestrator.host.candidate import branch_commit
+from cc_orchestrator.runs.spec import Setup
 from cc_orchestrator.verify.commands import parse_commands
 
 #: A target that somebody else keeps moving is not chased for ever.
@@ -86,7 +87,7 @@ class _Round:
         fresh = [entry for entry in entries if not entry.contained]
         if len(fresh) == 1 and fresh[0].tree == candidate.tree and self._desk.request.gate_commands is None and gates:
             return Report(gating.PROVED, f"{fresh[0].verify_id} ran them on this very tree")
-        return run_gates(_bench(self._desk), candidate.commit, candidate.tree, gates)
+        return run_gates(_bench(self._desk, entries), candidate.commit, candidate.tree, gates)
 
     def _promote(self, count: int) -> None:
         candidate, report = self._tried[count]
@@ -117,16 +118,16 @@ class _Round:
         if self._desk.request.gate_commands is None:
             return ""
         tree = self._desk.git.text("rev-parse", f"{self._before}^{{tree}}")
-        alone = run_gates(_bench(self._desk), self._before, tree, unite([self._entries[0].gates]))
+        alone = run_gates(_bench(self._desk, self._entries[:1]), self._before, tree, unite([self._entries[0].gates]))
         self._desk.step("target_gates", commit=self._before, outcome=alone.outcome)
         return " (they fail on the target without it as well: the run is not to blame)" if not alone.opens else ""
 
 
-def undo(desk: Desk, plan: dict[str, Any], tree: str) -> None:
+def undo(desk: Desk, plan: dict[str, Any], tree: str, setup: Setup) -> None:
     """Promote the revert commit of a rollback, after its gates. Raises VerifyFailed, Conflict."""
     texts = desk.request.gate_commands or ()
     gates = [gating.Gate(command, "", desk.request.gate_seconds) for command in parse_commands(texts)]
-    report = run_gates(_bench(desk), plan["after"], tree, gates)
+    report = run_gates(Bench(desk.job, desk.git.cwd, desk.clock, setup), plan["after"], tree, gates)
     desk.step(words.GATES, commit=plan["after"], **report._asdict())
     if not report.opens:
         raise VerifyFailed(
@@ -136,5 +137,5 @@ def undo(desk: Desk, plan: dict[str, Any], tree: str) -> None:
     promote(desk, {**plan, "gates": report.outcome})
 
 
-def _bench(desk: Desk) -> Bench:
-    return Bench(desk.job, desk.git.cwd, desk.clock)
+def _bench(desk: Desk, entries: Sequence[Entry]) -> Bench:
+    return Bench(desk.job, desk.git.cwd, desk.clock, unite_setups(entry.spec.setup for entry in entries))

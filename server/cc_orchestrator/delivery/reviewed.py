@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from cc_orchestrator.core.errors import VerifyFailed
 from cc_orchestrator.runs.spec import RunSpec
@@ -16,10 +16,17 @@ def find_standing(
     workspace: Workspace, spec: RunSpec, state: dict[str, Any], result: dict[str, Any] | None, now: float
 ) -> Standing:  # fmt: skip
     """How the run's result stands now; `result` is its latest verification. Raises NotFound (no task), Corrupt."""
-    measured = (result or {}).get("risk")
-    risk = weigh_risk(read_task(workspace, spec.task_id).get("risk"), measured if isinstance(measured, int) else None)
+    risk = weigh_risk(read_task(workspace, spec.task_id).get("risk"), _measured(result or {}))
     makers = frozenset({spec.run_id, *runs_of(workspace, spec.task_id)})
     return read_standing(workspace, spec, state, risk=risk, makers=makers, now=now)
+
+
+def _measured(result: dict[str, Any]) -> int | None:
+    """What the verification measured; None when it is of a time that measured nothing."""
+    found = result.get("risk")
+    if isinstance(found, dict):
+        found = cast("dict[str, Any]", found).get("risk")
+    return found if isinstance(found, int) else None
 
 
 def check_reviewed(

@@ -12,8 +12,10 @@ from cc_orchestrator.delivery.stack import name_paths
 from cc_orchestrator.delivery.target import check_target
 from cc_orchestrator.host.candidate import Conflicts, changed_paths, commit_tree, contains, revert_trees, tree_of
 from cc_orchestrator.host.git import Git
+from cc_orchestrator.runs.reading import read_spec
 from cc_orchestrator.runs.tree import result_ref
 from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.store.rundir import RunDir
 
 Check = dict[str, str]
 
@@ -159,4 +161,5 @@ def carry_out(desk: Desk) -> None:
         "undoes": found.undoes,
         "runs": [run],
     }
-    undo(desk, plan, str(found.tree))
+    setup = read_spec(RunDir(desk.workspace.existing_run(run_id)).spec).setup
+    undo(desk, plan, str(found.tree), setup)

@@ -46,9 +46,10 @@ def detach(
     stderr_path: str,
     stdin_fd: int | None = None,
     pass_fds: Sequence[int] = (),
+    env: Mapping[str, str] | None = None,
 ) -> None:
-    """Start `module.main(args)` with all installed packages. Raises OSError, Unavailable."""
-    _start(["-X", "utf8"], module, args, cwd, None, stdin_fd, pass_fds, stderr_path)
+    """Start `module.main(args)` with all installed packages, in `env` (None: our own). Raises OSError, Unavailable."""
+    _start(["-X", "utf8"], module, args, cwd, env, stdin_fd, pass_fds, stderr_path)
 
 
 def _start(

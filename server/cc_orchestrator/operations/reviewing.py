@@ -109,6 +109,8 @@ def describe_review(ctx: Context, workspace: Workspace, job: JobDir) -> dict[str
     commit, tree = current_result(spec, read_run(run).state)
     current = (commit, tree) == (review["commit"], review["tree"])
     findings = list_open(read_findings(workspace, spec.task_id), ctx.clock.now())
+    if {"passed", "failed"} <= {row["outcome"] for row in review["reviewers"]}:
+        out["reviewers_disagree"] = True
     out.update(
         verdict=review["verdict"], current=current, reviewers=[_brief(row) for row in review["reviewers"]],
         findings=[brief_finding(row) for row in findings[:20]], fixed=review["findings"]["fixed"],

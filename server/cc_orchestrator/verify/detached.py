@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -29,11 +30,12 @@ from cc_orchestrator.store.paths import Workspace
 
 
 def start_detached(
-    workspace: Workspace, path: str, request: dict[str, Any], *, module: str, stdin: bytes, clock: Clock
+    workspace: Workspace, path: str, request: dict[str, Any], *, module: str, stdin: bytes, clock: Clock,
+    env: Mapping[str, str] | None = None,
 ) -> JobDir:  # fmt: skip
     """Make the job's folder `path` and start `module.main([folder, lock fd, bell fd])`, which reads `stdin`.
 
-    `stdin` is for what must stand in no file and no argv. Raises Unavailable; then the job is told as failed.
+    `stdin` is for what must stand in no file and no argv; `env` None is our own environment. Raises Unavailable; then the job is told as failed.
     """
     job = JobDir(path)
     hidden = JobDir(os.path.join(os.path.dirname(path), f".new-{job.job_id}"))
@@ -54,7 +56,7 @@ def start_detached(
     if sys.platform == "win32":
         os.close(held)
         held = -1
-    _detach(workspace, job, module, stdin, held, bell, clock)
+    _detach(workspace, job, module, stdin, held, bell, clock, env)
     return job
 
 
@@ -70,7 +72,8 @@ def _make_bell(hidden: JobDir, name: str) -> Bell | None:
 
 
 def _detach(
-    workspace: Workspace, job: JobDir, module: str, stdin: bytes, held: int, bell: Bell | None, clock: Clock
+    workspace: Workspace, job: JobDir, module: str, stdin: bytes, held: int, bell: Bell | None, clock: Clock,
+    env: Mapping[str, str] | None,
 ) -> None:  # fmt: skip
     bell_fd = bell.fileno() if bell is not None else -1
     try:
@@ -81,7 +84,7 @@ def _detach(
             # cwd is ours: a project's own modules must not be found in place of the library's.
             detach(
                 module, [job.path, str(held), str(bell_fd)], cwd=job.path, stdin_fd=file.fileno(),
-                pass_fds=[fd for fd in (held, bell_fd) if fd >= 0], stderr_path=job.log,
+                pass_fds=[fd for fd in (held, bell_fd) if fd >= 0], stderr_path=job.log, env=env,
             )  # fmt: skip
     except (OSError, CcError) as error:
         journal = Journal(job.journal, job.job_id, clock)

@@ -70,6 +70,6 @@ def start_fix_loop(workspace: Workspace, run_id: str, loop: Loop, caller: Caller
         job = start_detached(
             workspace, os.path.join(folder, fix_id), {**request, "fix_id": fix_id, "created_at": now},
             # Not in argv and in no file of ours: a command may hold a secret.
-            module="cc_orchestrator.workflow.fixing", stdin=argvs, clock=caller.clock,
+            module="cc_orchestrator.workflow.fixing", stdin=argvs, clock=caller.clock, env=caller.env,
         )  # fmt: skip
         return job, True

@@ -119,7 +119,7 @@ def _look(owned: Owned, commands: list[Command], run_id: str, how: str, caller: 
     if verdict == "APPROVE" and owned.request.get("review") is not None:
         review_id, unanswered = _review(owned, run_id, caller)
         failing |= unanswered
-        # No work of the maker's makes a reviewer answer.
+        # No work of the maker's makes a reviewer answer, or two of them agree.
         verdict = "ESCALATE" if unanswered else verdict
     findings = read_findings(owned.workspace, str(owned.request["task_id"]))
     blockers = list_open(findings, owned.clock.now(), "blocker")
@@ -148,7 +148,10 @@ def _find_unanswered(job: JobDir) -> set[str]:
     review = read_outcome(job, read_job(job))
     if review is None:
         return {"review lost"}
-    return {f"reviewer {row['outcome']}" for row in review["reviewers"] if row["outcome"] not in ("passed", "failed")}
+    outcomes = {str(row["outcome"]) for row in review["reviewers"]}
+    if {"passed", "failed"} <= outcomes:
+        return {"reviewers disagree"}
+    return {f"reviewer {outcome}" for outcome in outcomes - {"passed", "failed"}}
 
 
 def _tell(checks: list[dict[str, Any]]) -> str:

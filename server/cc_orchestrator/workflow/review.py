@@ -90,7 +90,8 @@ def _start(
     )
     request = {**request, "review_id": review_id, "review_task_id": task, "created_at": now}
     job = start_detached(
-        workspace, os.path.join(folder, review_id), request, module="cc_orchestrator.workflow.reviewing", stdin=b"", clock=caller.clock
+        workspace, os.path.join(folder, review_id), request, module="cc_orchestrator.workflow.reviewing", stdin=b"", clock=caller.clock,
+        env=caller.env,
     )  # fmt: skip
     return job, True, request
 
