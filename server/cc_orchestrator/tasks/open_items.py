@@ -55,7 +55,7 @@ def _fold(folder: str) -> dict[str, Item]:
 def _corrupt(folder: str, why: str) -> Corrupt:
     return Corrupt(
         f"the open items in {folder} cannot be relied on ({why}), so nothing is accepted",
-        hint="a person looks at that folder; with it and refs/cc/open-items away, what checks found is found again by cc_open_items",
+        hint=f"a person looks at it; to start afresh: rm -r {folder}; git update-ref -d {OPEN_ITEMS_REF}",
     )
 
 
