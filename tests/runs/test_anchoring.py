@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cc_orchestrator.core.clock import SystemClock
-from cc_orchestrator.runs.anchoring import REF, anchor_ledger, check_workspace_ledger, read_anchors
+from cc_orchestrator.runs.anchoring import REF, anchor_ledger
+from cc_orchestrator.runs.auditing import check_workspace_ledger, read_anchors
 from cc_orchestrator.store import ledger
 from cc_orchestrator.store.paths import Workspace
 from kit.repos import fingerprint, git, make_repo

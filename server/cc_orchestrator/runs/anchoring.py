@@ -10,12 +10,9 @@ import os
 
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import CcError, Corrupt
-from cc_orchestrator.core.text import line
 from cc_orchestrator.host.git import Git, GitError
-from cc_orchestrator.host.refchain import Note, add_note, read_notes, tip
-from cc_orchestrator.store import anchor as anchored
-from cc_orchestrator.store.anchor import Anchor, Anchors, make_note, read_note, recall, remember
-from cc_orchestrator.store.audit import LedgerReport, check_ledger
+from cc_orchestrator.host.refchain import add_note, tip
+from cc_orchestrator.store.anchor import Anchor, make_note, recall, remember
 from cc_orchestrator.store.head import read_head
 from cc_orchestrator.store.lock import Exclusive
 from cc_orchestrator.store.paths import Workspace
@@ -23,8 +20,6 @@ from cc_orchestrator.store.paths import Workspace
 REF = "refs/cc/ledger"
 #: The ledger of open items has a chain of its own: deleted, its blockers would be gone with it.
 OPEN_ITEMS_REF = "refs/cc/open-items"
-#: Anchors that a check reads. More are there; the newest one binds all records before it.
-LIMIT = 1_000
 LOCK_SECONDS = 10.0
 
 
@@ -66,34 +61,3 @@ def _anchor(folder: str, ref: str, git: Git, now: float) -> Anchor | None:
     anchor = Anchor(head.n, head.line, commit)
     remember(folder, anchor)
     return anchor
-
-
-def read_anchors(workspace: Workspace, folder: str, ref: str) -> Anchors | None:
-    """What git holds of the ledger in `folder`; None without git."""
-    if workspace.repository is None:
-        return None
-    recalled: Anchor | None = None
-    problems: list[tuple[str, str]] = []
-    notes: list[Note] = []
-    # What is remembered first: an anchor that is made meanwhile is in the ref, and is no riddle.
-    try:
-        recalled = recall(folder)
-    except Corrupt as error:
-        problems.append((anchored.NAME, error.message))
-    try:
-        notes = read_notes(Git(workspace.repository), ref, LIMIT)
-    except (CcError, GitError) as error:
-        problems.append((ref, f"cannot be read, so the ledger is not held against it: {line(str(error), 200)}"))
-    found = tuple(anchor for note in notes if (anchor := read_note(note.commit, note.text)) is not None)
-    return Anchors(ref, found, len(notes) < LIMIT, recalled, tuple(problems))
-
-
-def check_workspace_ledger(workspace: Workspace) -> LedgerReport:
-    """The whole ledger of a workspace, held against its head and against git. Raises Busy, OSError."""
-    return check_folder(workspace, workspace.ledger, REF)
-
-
-def check_folder(workspace: Workspace, folder: str, ref: str) -> LedgerReport:
-    """The same for the ledger in `folder`."""
-    # The anchors before the records: one that is made meanwhile names a record that the check then finds.
-    return check_ledger(folder, read_anchors(workspace, folder, ref))

@@ -12,7 +12,8 @@ from cc_orchestrator.core.errors import Conflict, Corrupt, InvalidRequest, NotFo
 from cc_orchestrator.core.ids import check_id, new_id
 from cc_orchestrator.core.redact import mask
 from cc_orchestrator.core.text import cut
-from cc_orchestrator.runs.anchoring import OPEN_ITEMS_REF, anchor_folder, check_folder
+from cc_orchestrator.runs.anchoring import OPEN_ITEMS_REF, anchor_folder
+from cc_orchestrator.runs.auditing import check_folder
 from cc_orchestrator.store import ledger
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.tasks.item import CLOSED, OPENED, Draft, Item, find_open, fold_items
