@@ -161,6 +161,7 @@ def test_a_killed_loop_is_lost_and_told_and_its_worker_is_ended(tmp_path: Path) 
     fix_id = door.call("cc_fix_loop", run_id=run_id, test_commands=STUCK, wait_seconds=0)["fix_id"]
     worker = until(lambda: door.call("cc_review", id=fix_id).get("worker"), 90.0, what="the maker's next run")
     assert door.call("cc_fix_loop", run_id=run_id, test_commands=STUCK, wait_seconds=0)["fix_id"] == fix_id
+    assert fix_id in door.call("cc_status")["jobs"]
     with pytest.raises(Busy, match=fix_id):
         door.call("cc_fix_loop", run_id=run_id, wait_seconds=0)
     folder = Path(workspace_of(door).reviews(door.spec(run_id).task_id), fix_id)
