@@ -94,6 +94,42 @@ def test_killed_at_its_gates_it_is_lost_and_nothing_of_them_is_left(tmp_path: Pa
     assert door.call("cc_deliver", run_id=run_id, target="main")["status"] == "succeeded"
 
 
+@pytest.mark.parametrize("step", ["candidate", "gates", "advance", "landed", "result"])
+def test_killed_as_soon_as_a_step_is_written_what_is_told_is_what_the_branch_holds(tmp_path: Path, step: str) -> None:
+    door = Door(tmp_path)
+    runs = [accepted(door, {f"src/{name}.py": "x = 1\n"}) for name in ("one", "two")]
+    commit(door.cwd, {"mine.txt": "mine\n"}, "meanwhile")
+    first = git(door.cwd, "rev-parse", "main")
+    done = door.call(
+        "cc_deliver", run_ids=runs, target="main", gate_commands=[f"{sys.executable} -c pass"], wait_seconds=0
+    )
+    delivery_id = done["delivery_id"]
+    until_step(door, delivery_id, step)
+    kill_process(door, delivery_id)
+    status = ended(door, delivery_id)
+    held = [
+        subprocess.call(["git", "-C", str(door.cwd), "merge-base", "--is-ancestor", f"refs/cc/runs/{run_id}", "main"])
+        == 0
+        for run_id in runs
+    ]
+    assert held[0] == held[1]
+    assert status == ("succeeded" if held[0] else "lost")
+    assert len(git(door.cwd, "rev-list", "--first-parent", f"{first}..main").split()) == int(held[0])
+    if git(door.cwd, "status", "--porcelain"):
+        # Killed while its git wrote the files: that is told, and the user decides.
+        assert (step, status) == ("advance", "lost")
+        assert "may be half updated" in str(receipt_of(door, runs[0])["reason"])
+        git(door.cwd, "checkout", "-q", "--", ".")
+        git(door.cwd, "clean", "-fdq")
+    assert trees(door) == []
+    for run_id in runs:
+        assert receipt_of(door, run_id)["status"] == status
+    assert door.call("cc_receipts", limit=1)["ledger"]["ok"]
+    again = door.call("cc_deliver", run_ids=runs, target="main")
+    assert again["status"] == "succeeded"
+    assert {path.name for path in (door.cwd / "src").iterdir()} == {"app.py", "one.py", "two.py"}
+
+
 def test_those_that_wait_behind_a_killed_one_are_served_in_their_order(tmp_path: Path) -> None:
     door = Door(tmp_path)
     here = tmp_path / "reached"
@@ -125,6 +161,39 @@ def test_a_delivery_that_no_process_took_up_is_taken_up_by_the_next_call(tmp_pat
     assert begin(door, run_id) == delivery_id
     os.close(held)
     assert ended(door, delivery_id) == "succeeded"
+
+
+def test_a_lock_that_somebody_holds_for_a_moment_costs_a_waiting_delivery_nothing(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    runs = [accepted(door, {f"src/{name}.py": "x = 1\n"}) for name in ("one", "two")]
+    workspace = Workspace(str(door.cwd), str(door.cwd))
+    (door.cwd / ".agent-workspace/deliveries").mkdir()
+    branch = lock.take(workspace.branch_lock("main"))
+    assert branch is not None
+    ids = [begin(door, run_id) for run_id in runs]
+    held = lock.take(str(journal(door, ids[0]).parent / "lock"))
+    assert held is not None
+    os.close(branch)
+    door.call("cc_status")
+    until(lambda: lock.is_held(workspace.branch_lock("main")), 20.0, what="the branch's process")
+    os.close(held)
+    assert [ended(door, delivery_id) for delivery_id in ids] == ["succeeded", "succeeded"]
+    first, second = (until_step(door, delivery_id, "landed")["runs"][0] for delivery_id in ids)
+    assert first["after"] == second["before"]
+
+
+def test_a_request_that_cannot_be_read_is_told_as_lost_and_stands_in_nobodys_way(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    runs = [accepted(door, {f"src/{name}.py": "x = 1\n"}) for name in ("one", "two")]
+    workspace = Workspace(str(door.cwd), str(door.cwd))
+    (door.cwd / ".agent-workspace/deliveries").mkdir()
+    branch = lock.take(workspace.branch_lock("main"))
+    assert branch is not None
+    ids = [begin(door, run_id) for run_id in runs]
+    (journal(door, ids[0]).parent / "request.json").write_text("{torn")
+    os.close(branch)
+    assert ended(door, ids[1]) == "succeeded"
+    assert ended(door, ids[0]) == "lost"
 
 
 def test_what_a_caller_left_that_died_before_its_request_was_visible_is_taken_away(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from cc_orchestrator.core.errors import InvalidRequest, Unavailable
 from cc_orchestrator.host.sandbox import Backend, Ground, SandboxError, is_within, plan_sandbox
-from cc_orchestrator.host.sandbox_ground import look
+from cc_orchestrator.host.sandbox_git import look
 from cc_orchestrator.host.sandbox_proxy import allowed
 from cc_orchestrator.store.ledger import receipts
 from kit.door import Door
-from kit.repos import git
+from kit.repos import commit, git
 from kit.sandboxes import LANDLOCK, need
 from kit.waiting import alive, until, until_gone
 
@@ -146,6 +146,51 @@ def test_a_sandbox_that_fails_at_the_start_starts_no_worker(tmp_path: Path) -> N
     assert state["snapshot"]["file_count"] == 0
 
 
+def doctors_row(env: dict[str, str], tmp_path: Path) -> dict[str, Any]:
+    rows = Door(tmp_path, env=env).call("cc_doctor")["checks"]
+    return next(row for row in rows if row["check"] == "sandbox")
+
+
+def test_the_doctor_asks_the_sandbox_ten_questions(tmp_path: Path) -> None:
+    need("bubblewrap")
+    row = doctors_row(dict(os.environ), tmp_path)
+    assert row["ok"], row
+    assert row["found"].startswith("bubblewrap: up to fs+net, 10 of 10 held")
+
+
+def test_the_doctor_says_what_landlock_does_not_hold(tmp_path: Path) -> None:
+    need("landlock")
+    row = doctors_row({**os.environ, **LANDLOCK}, tmp_path)
+    assert row["ok"], row
+    assert row["found"].startswith("landlock: up to fs, 6 of 6 held")
+    assert "sockets by path" in row["found"]
+
+
+def test_the_doctor_says_when_there_is_no_sandbox(tmp_path: Path) -> None:
+    row = doctors_row({**os.environ, "CC_ORCHESTRATOR_SANDBOX": "nothing"}, tmp_path)
+    assert not row["ok"]
+    assert "refused" in row["fix"]
+
+
+def test_a_sandbox_that_lets_things_through_fails_the_probe(tmp_path: Path) -> None:
+    need("bubblewrap")
+    open_door = tmp_path / "bin"
+    open_door.mkdir()
+    real = "/usr/bin/bwrap" if os.path.exists("/usr/bin/bwrap") else "bwrap"
+    # One that leaves out what makes folders read-only.
+    text = (
+        "#!/usr/bin/env python3\nimport os, sys\nwords = ['--bind' if w == '--ro-bind' else w for w in sys.argv[1:]]\n"
+    )
+    (open_door / "bwrap").write_text(f"{text}os.execv({real!r}, [{real!r}, *words])\n")
+    (open_door / "bwrap").chmod(0o755)
+    row = doctors_row({**os.environ, "PATH": f"{open_door}:{os.environ['PATH']}"}, tmp_path)
+    leaked = Path("/etc/cc-sandbox-probe")
+    was_written = leaked.exists()
+    leaked.unlink(missing_ok=True)
+    assert not row["ok"], row
+    assert was_written == ("configuration" in row["fix"])
+
+
 # ---------------------------------------------------------------- what a run promises
 
 
@@ -179,6 +224,49 @@ def test_a_branch_that_leads_nowhere_costs_no_work(tmp_path: Path) -> None:
     assert [row["path"] for row in state["snapshot"]["files"]] == ["a.txt"]
 
 
+def forged(how: str) -> str:
+    """A command that puts something else in the place of the commit that the worktree stands on."""
+    code = (
+        "import os,subprocess,zlib; n=subprocess.check_output(['git','rev-list','--max-parents=0','HEAD'],text=True).strip();"
+        "c=subprocess.check_output(['git','rev-parse','--git-common-dir'],text=True).strip()+'/objects/'+n[:2];"
+        f"os.makedirs(c,exist_ok=True); open(c+'/'+n[2:],'wb').write({how})"
+    )
+    return f'{sys.executable} -S -c "{code}"'
+
+
+@pytest.mark.parametrize("how", ["b'garbage'", "zlib.compress(b'blob 3\\x00abc')"], ids=["garbage", "another object"])
+def test_a_forged_object_costs_no_work_and_harms_no_repository(tmp_path: Path, how: str) -> None:
+    door = sandboxed(tmp_path)
+    before = git(door.cwd, "rev-parse", "HEAD")
+    state = door.play(
+        *CHANGE[:1], {"commit": "one"}, {"run": {"argv": ["sh", "-c", forged(how)]}}, {"result": "x"}, allow_write=True, sandbox="fs",
+    )  # fmt: skip
+    assert state["status"] == "succeeded"
+    assert [row["path"] for row in state["snapshot"]["files"]] == ["a.txt"]
+    git(door.cwd, "fsck", "--full")
+    assert git(door.cwd, "cat-file", "-t", before) == "commit"
+
+
+def test_work_that_was_staged_and_never_committed_is_in_the_result(tmp_path: Path) -> None:
+    door = sandboxed(tmp_path)
+    state = door.play(
+        *CHANGE[:1], {"run": {"argv": ["git", "add", "-A"]}}, {"result": "x"}, allow_write=True, sandbox="fs"
+    )
+    assert [row["path"] for row in state["snapshot"]["files"]] == ["a.txt"]
+    assert git(door.cwd, "show", f"{state['snapshot']['commit']}:a.txt") == "a"
+
+
+def test_the_diff_of_a_live_run_shows_what_only_the_sandbox_has(tmp_path: Path) -> None:
+    door = sandboxed(tmp_path)
+    run_id = door.start_fake(
+        *CHANGE[:1], {"commit": "one"}, {"say": "ready"}, {"barrier": {"path": "go"}}, {"result": "x"}, allow_write=True, sandbox="fs",
+    )  # fmt: skip
+    door.until_event(run_id, "run.message", text="ready")
+    assert "+a" in door.call("cc_git_diff", run_id=run_id)["untrusted_diff"]
+    Path(door.spec(run_id).worktree or "", "go").touch()
+    door.finish(run_id)
+
+
 def test_a_follow_up_keeps_the_level_and_goes_on_in_the_same_tree(tmp_path: Path) -> None:
     door = sandboxed(tmp_path)
     more = {"write": {"path": "a.txt", "content": "a\n", "append": True}}
@@ -189,6 +277,21 @@ def test_a_follow_up_keeps_the_level_and_goes_on_in_the_same_tree(tmp_path: Path
     state = door.state(again)
     assert (state["status"], state["sandbox"]) == ("succeeded", "fs")
     assert state["snapshot"]["committed"] == 2
+
+
+def test_folders_that_are_lent_to_a_worktree_are_there_read_only(tmp_path: Path) -> None:
+    door = sandboxed(tmp_path)
+    commit(door.cwd, {".gitignore": "node_modules\n"})
+    (door.cwd / "node_modules").mkdir()
+    (door.cwd / "node_modules" / "x").write_text("lent\n")
+    run_id = door.start_fake(
+        {"run": {"argv": ["sh", "-c", "cat node_modules/x; echo y > node_modules/x; ls ../../../README.md"]}}, {"result": "x"},
+        allow_write=True, sandbox="fs", worktree={"links": ["node_modules"]},
+    )  # fmt: skip
+    door.finish(run_id)
+    assert "lent" in note(door, run_id)
+    assert (door.cwd / "node_modules" / "x").read_text() == "lent\n"
+    assert "cannot access" in note(door, run_id), "nothing else of the checkout is"
 
 
 def test_a_stop_kills_the_whole_tree_behind_the_sandbox(tmp_path: Path) -> None:
@@ -242,6 +345,7 @@ def test_a_lost_run_is_swept_with_its_sandbox(tmp_path: Path, level: str) -> Non
         until_gone(pid, 5.0)
     assert door.state(run_id)["snapshot"]["committed"] == 1
     assert not os.path.exists(door.run(run_id).private)
+    assert list(Path(door.env["XDG_RUNTIME_DIR"]).rglob("px-*")) == []
 
 
 def test_an_interrupt_reaches_the_worker_and_not_the_sandbox(tmp_path: Path) -> None:
@@ -349,3 +453,10 @@ def test_a_worker_gets_no_way_to_an_agent_of_the_users() -> None:
 )  # fmt: skip
 def test_the_way_out_is_for_named_hosts_and_ports(asked: str, passes: bool) -> None:
     assert (allowed(asked, frozenset({"api.example:443"})) is not None) is passes
+
+
+def test_an_allowed_host_keeps_its_port_and_the_proxy_takes_another() -> None:
+    ground = GROUND._replace(hosts=("127.0.0.1:3128", "api.example:443"), proxy="/x")
+    plan = plan_sandbox("fs+net", BWRAP, ["x"], {}, ground, lambda path: "")
+    assert plan.env["HTTPS_PROXY"] == "http://127.0.0.1:3129"
+    assert "3129\n/run/cc-proxy.sock\n127.0.0.1:3128" in plan.argv

@@ -14,10 +14,6 @@ from kit.siege import Siege, besieged
 from kit.waiting import until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
-#: They get something, but only what is the run's own and goes with it.
-PRIVATE = {
-    "plant_a_shell_start_file", "plant_a_hook_of_a_cli", "leave_something_in_the_temporary_folder", "move_another_runs_branch",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["fs", "fs+net"])
@@ -33,8 +29,8 @@ def test_denied(siege: Siege, name: str) -> None:
         assert name not in siege.found, "fs leaves the network as it is, and says so"
         return
     found = siege.found[name]
-    assert name in PRIVATE or found["got"] is None, found
-    assert name not in PRIVATE or found["got"], "it was kept private, not refused"
+    assert name in escapes.PRIVATE or found["got"] is None, found
+    assert name not in escapes.PRIVATE or found["got"], "it was kept private, not refused"
 
 
 def test_nothing_outside_has_changed(siege: Siege) -> None:

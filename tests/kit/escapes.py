@@ -21,6 +21,12 @@ from typing import Any
 T: dict[str, Any] = {}
 ATTEMPTS: dict[str, Callable[[], object]] = {}
 NETWORK: set[str] = set()
+FORGED: list[str] = []
+#: They get something, but only what is the run's own and goes with it: that nothing outside changed is checked from outside.
+PRIVATE = {
+    "plant_a_shell_start_file", "plant_a_hook_of_a_cli", "leave_something_in_the_temporary_folder", "move_another_runs_branch",
+    "overwrite_an_object",
+}  # fmt: skip
 
 
 def attempt(function: Callable[[], object]) -> Callable[[], object]:
@@ -346,6 +352,23 @@ def add_alternate_objects() -> object:
 
 
 @attempt
+def destroy_the_repositorys_objects() -> object:
+    """What can be seen of them is a private folder and a read-only one."""
+    shown = [path for path in glob.glob("/run/cc-objects/??/*") if os.path.isfile(path)]
+    os.unlink(shown[0])
+    return f"removed {shown[0]}"
+
+
+@attempt
+def overwrite_an_object() -> object:
+    name = run("git", "rev-list", "--max-parents=0", "HEAD").strip()
+    FORGED.append(name)
+    path = os.path.join(common(), "objects", name[:2])
+    os.makedirs(path, exist_ok=True)
+    return put(os.path.join(path, name[2:]), "no object")
+
+
+@attempt
 def change_the_users_git_configuration() -> object:
     return run("git", "config", "--global", "core.hooksPath", "/tmp/x")
 
@@ -570,6 +593,9 @@ def ask_the_proxy_to_fetch() -> object:
 
 
 def controls() -> dict[str, object]:
+    for name in FORGED:
+        # It harmed nobody but this worker's own view.
+        os.unlink(os.path.join(common(), "objects", name[:2], name[2:]))
     put("made.txt", "made inside\n")
     put(os.path.join(os.environ["CC_RUN_OUTBOX"], "note.txt"))
     put(os.path.join(os.environ["TMPDIR"], "scratch"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kit import clis, homes
+from kit import clis, escapes, homes
 from kit.door import Door
 from kit.model_stub import ModelStub
 from kit.repos import git
@@ -55,11 +55,7 @@ def test_claude_code_works_inside_and_every_escape_is_denied(model_stub: ModelSt
         assert (state["status"], state["reason"]) == ("succeeded", "completed"), state["detail"]
         assert (state["sandbox"], state["sandbox_backend"]) == (level, "bubblewrap")
         got = {name: row["got"] for name, row in siege.found.items() if name != "controls" and row["got"]}
-        private = {
-            "plant_a_shell_start_file", "plant_a_hook_of_a_cli", "leave_something_in_the_temporary_folder",
-            "move_another_runs_branch",
-        }  # fmt: skip
-        assert set(got) - private == set()
+        assert set(got) - escapes.PRIVATE == set()
         assert len(siege.found) >= 50
         assert siege.after == siege.before
         assert siege.heard == []

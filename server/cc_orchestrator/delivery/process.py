@@ -66,32 +66,34 @@ def _serve(workspace: Workspace, job: JobDir, request: Request, clock: Clock) ->
     if not read_job(job).queued:
         settle_delivery(workspace, job, clock)
         return
-    held = lock.take(job.lock)
-    if held is None:
-        return
     # What we start for ourselves (git) is found and ended when we die in the middle of it.
     os.environ[HELPER] = job.job_id
     bell = _make_bell(job)
     try:
-        journal = Journal(job.journal, job.job_id, clock)
-        try:
-            git = Git(str(workspace.repository), as_orchestrator=True)
-            desk = Desk(workspace, git, job, journal, request, clock)
-            pid = os.getpid()
-            journal.append([Fact(ev.JOB_STARTED, {"pid": pid, "pid_start": identify(pid), "runs": list(request.runs)})])
-            journal.sync()
-            _do(desk)
-            conclude(desk)
-        finally:
-            journal.close()
+        # A caller that looks for dead ones may hold it for a moment.
+        with lock.Exclusive(job.lock, timeout=LOCK_SECONDS):
+            _own(workspace, job, request, clock)
     except (OSError, CcError) as error:
         # Its end could not be written (a full disk): the freed lock tells it, and a sweep writes it.
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
-        os.close(held)
         if bell is not None:
             bell.ring()
             bell.close()
+
+
+def _own(workspace: Workspace, job: JobDir, request: Request, clock: Clock) -> None:
+    journal = Journal(job.journal, job.job_id, clock)
+    try:
+        git = Git(str(workspace.repository), as_orchestrator=True)
+        desk = Desk(workspace, git, job, journal, request, clock)
+        pid = os.getpid()
+        journal.append([Fact(ev.JOB_STARTED, {"pid": pid, "pid_start": identify(pid), "runs": list(request.runs)})])
+        journal.sync()
+        _do(desk)
+        conclude(desk)
+    finally:
+        journal.close()
 
 
 def _do(desk: Desk) -> None:

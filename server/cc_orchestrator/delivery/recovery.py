@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.ids import is_id
+from cc_orchestrator.delivery.request import is_waiting
 from cc_orchestrator.delivery.service import serve_waiting
 from cc_orchestrator.delivery.settling import settle_delivery
 from cc_orchestrator.store.jobdir import live_jobs
@@ -21,7 +22,8 @@ def settle_jobs(workspace: Workspace, clock: Clock) -> list[str]:
     for job in live_jobs(workspace, "ver", "dlv"):
         is_delivery = is_id(job.job_id, "dlv")
         deliveries = deliveries or is_delivery
-        if job.is_owned():
+        # One that waits its turn is left alone: its lock is for the process that takes it up.
+        if job.is_owned() or (is_delivery and is_waiting(job)):
             continue
         if (settle_delivery if is_delivery else settle_verification)(workspace, job, clock):
             closed.append(job.job_id)

@@ -57,6 +57,17 @@ def read_request(job: JobDir) -> Request:
         raise Corrupt(f"the request of {job.job_id} cannot be read: {error!r}", hint="deliver again") from error
 
 
+def is_waiting(job: JobDir) -> bool:
+    """Whether it waits its turn, and can be served."""
+    if not read_job(job).queued:
+        return False
+    try:
+        read_request(job)
+    except Corrupt:
+        return False
+    return True
+
+
 def queue(workspace: Workspace, target: str | None = None) -> list[tuple[JobDir, Request]]:
     """Deliveries whose end is not told, first come first: those for `target`, or all."""
     found: list[tuple[JobDir, Request]] = []

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 
+from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock
+from cc_orchestrator.core.errors import Corrupt
+from cc_orchestrator.core.events import Fact
 from cc_orchestrator.delivery.progress import Progress, read_progress
 from cc_orchestrator.delivery.promotion import Desk, conclude, tell_landed
-from cc_orchestrator.delivery.request import read_request
+from cc_orchestrator.delivery.request import is_waiting, read_request
 from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.candidate import contains
 from cc_orchestrator.host.git import Git
@@ -33,7 +36,7 @@ def settle_delivery(workspace: Workspace, job: JobDir, clock: Clock) -> bool:
         journal = Journal(job.journal, job.job_id, clock)
         try:
             state = read_job(job)
-            if state.queued:
+            if is_waiting(job):
                 return False
             # Its git and its gates may still be at work: only when that is over can be told where the branch is.
             end_helpers(job.job_id)
@@ -52,7 +55,14 @@ def settle_delivery(workspace: Workspace, job: JobDir, clock: Clock) -> bool:
 
 
 def _tell(workspace: Workspace, job: JobDir, journal: Journal, clock: Clock) -> None:
-    request = read_request(job)
+    try:
+        request = read_request(job)
+    except Corrupt as error:
+        # Nobody can say what it was to do: it is told as lost, so that it does not stand in the way of others.
+        journal.append([Fact(ev.JOB_FINISHED, {"status": "lost", "reason": error.message})])
+        journal.sync()
+        jobdir.retire(workspace, job.job_id)
+        return
     git = Git(str(workspace.repository), as_orchestrator=True)
     desk = Desk(workspace, git, job, journal, request, clock)
     died = f"its process died and {request.target} does not hold the result"

@@ -50,14 +50,23 @@ class Git:
         )
 
     def try_run(
-        self, *args: str, input: bytes | None = None, timeout: float = 30.0, env: Mapping[str, str] | None = None
+        self, *args: str, input: bytes | None = None, timeout: float = 30.0, env: Mapping[str, str] | None = None,
+        source: str | None = None,
+    ) -> tuple[int, bytes, str]:  # fmt: skip
+        """`(exit status, stdout, stderr)`; `source` is a file for stdin. Raises Unavailable: no git, over its time; OSError."""
+        if source is None:
+            return self._start(args, input, subprocess.DEVNULL if input is None else None, timeout, env)
+        with open(source, "rb") as file:
+            return self._start(args, None, file.fileno(), timeout, env)
+
+    def _start(
+        self, args: Sequence[str], input: bytes | None, stdin: int | None, timeout: float, env: Mapping[str, str] | None
     ) -> tuple[int, bytes, str]:
-        """`(exit status, stdout, stderr)`. Raises Unavailable when git is missing or over its time."""
         argv = ["git", "-c", "core.quotePath=false", "-c", "core.fsmonitor=false", *self._config, *args]
         try:
             done = subprocess.run(
-                argv, cwd=self.cwd, env={**self._env, **(env or {})}, input=input,
-                stdin=subprocess.DEVNULL if input is None else None, capture_output=True, timeout=timeout, check=False,
+                argv, cwd=self.cwd, env={**self._env, **(env or {})}, capture_output=True, timeout=timeout,
+                check=False, input=input, stdin=stdin,
             )  # fmt: skip
         except FileNotFoundError as error:
             if os.path.isdir(self.cwd):
@@ -68,14 +77,17 @@ class Git:
         return done.returncode, done.stdout, done.stderr.decode("utf-8", "replace")
 
     def run(
-        self, *args: str, input: bytes | None = None, timeout: float = 30.0, env: Mapping[str, str] | None = None
-    ) -> bytes:
+        self, *args: str, input: bytes | None = None, timeout: float = 30.0, env: Mapping[str, str] | None = None,
+        source: str | None = None,
+    ) -> bytes:  # fmt: skip
         """stdout; raises GitError on a non-zero exit."""
-        status, out, err = self.try_run(*args, input=input, timeout=timeout, env=env)
+        status, out, err = self.try_run(*args, input=input, timeout=timeout, env=env, source=source)
         if status:
             raise GitError(args, status, err)
         return out
 
-    def text(self, *args: str, timeout: float = 30.0, env: Mapping[str, str] | None = None) -> str:
+    def text(
+        self, *args: str, input: bytes | None = None, timeout: float = 30.0, env: Mapping[str, str] | None = None
+    ) -> str:
         """stdout as text, stripped."""
-        return self.run(*args, timeout=timeout, env=env).decode("utf-8", "replace").strip()
+        return self.run(*args, input=input, timeout=timeout, env=env).decode("utf-8", "replace").strip()

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Literal, NamedTuple
 
 Level = Literal["none", "worktree", "fs", "fs+net"]
@@ -18,7 +19,9 @@ LEVELS: tuple[Level, ...] = ("none", "worktree", "fs", "fs+net")
 MARKER = "CC_RUN_ID"
 #: Where the proxy's socket appears inside.
 PROXY_SOCKET = "/run/cc-proxy.sock"
-#: The port on the sandbox's own loopback that speaks CONNECT.
+#: Where the repository's own objects appear inside: git finds them by `info/alternates` of the run's private ones.
+BASE_OBJECTS = "/run/cc-objects"
+#: The port on the sandbox's own loopback that speaks CONNECT; the next free one where an allowed host has it.
 PROXY_PORT = 3128
 
 Look = Callable[[str], Literal["dir", "file", ""]]
@@ -26,17 +29,27 @@ _TMP, _VAR_TMP = os.path.join(os.sep, "tmp"), os.path.join(os.sep, "var", "tmp")
 _USER = "1000"
 _INSIDE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sandbox_inside.py")
 
-#: Other people's homes, sockets, secrets, logs. What a worker needs below one of them is mounted over it.
-_HIDDEN = (
-    "/home", "/root", "/run", "/var/run", "/mnt", "/media", "/var/log", "/var/mail", "/var/spool", "/var/lib/docker",
-    "/var/lib/containerd", "/var/lib/kubelet", "/var/lib/rancher", "/var/lib/postgresql", "/var/lib/mysql", "/var/lib/private",
-    "/var/lib/cloud", "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers", "/etc/sudoers.d",
-    "/etc/ssl/private", "/etc/kubernetes", "/etc/rancher", "/etc/wireguard", "/etc/krb5.keytab", "/etc/NetworkManager",
-    "/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key", "/etc/docker", "/etc/netrc",
+#: Other people's homes, sockets, logs. What a worker needs below one of them is mounted over it.
+_HIDDEN = ("/home", "/root", "/run", "/var/run", "/mnt", "/media", "/var/log", "/var/mail", "/var/spool")
+#: What root alone may read: for a worker that runs as root, without capabilities but still the owner.
+_ROOTS = (
+    "/var/lib/docker", "/var/lib/containerd", "/var/lib/kubelet", "/var/lib/rancher", "/var/lib/postgresql", "/var/lib/mysql",
+    "/var/lib/private", "/var/lib/cloud", "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/sudoers",
+    "/etc/sudoers.d", "/etc/ssl/private", "/etc/kubernetes", "/etc/rancher", "/etc/wireguard", "/etc/krb5.keytab",
+    "/etc/NetworkManager", "/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key",
+    "/etc/docker", "/etc/netrc",
 )  # fmt: skip
-#: Settings and memory of the kernel: folders become read-only, files cannot be opened.
-_KERNEL = ("/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi", "/proc/scsi", "/proc/driver", "/proc/mtrr", "/proc/kcore",
-           "/proc/kmsg", "/proc/sysrq-trigger", "/proc/keys", "/proc/timer_list", "/proc/kpageflags", "/proc/kpagecount")  # fmt: skip
+#: Settings of the kernel that root may write without any capability: folders become read-only, files cannot be opened.
+_KERNEL = (
+    "/proc/sys",
+    "/proc/irq",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/acpi",
+    "/proc/scsi",
+    "/proc/driver",
+    "/proc/sysrq-trigger",
+)
 #: Read-only below the worker's otherwise empty home: tools and how git is to be written, never a credential.
 _TOOLCHAINS = (
     ".local/bin", ".local/lib", ".local/share/uv", ".local/share/pipx", ".local/share/mise", ".local/share/pnpm",
@@ -149,20 +162,22 @@ def plan_sandbox(
         return Plan(_landlock(argv, ground, mounts), _moved(inner, ground), level, backend.name, False)
     command = tuple(argv)
     if level == "fs+net":
-        command = inside({"hosts": local_hosts(ground.hosts), "port": PROXY_PORT, "socket": PROXY_SOCKET}, argv)
-        inner.update(proxy_variables())
+        local = local_hosts(ground.hosts)
+        port = next(port for port in count(PROXY_PORT) if not any(host.endswith(f":{port}") for host in local))
+        command = _inside("relay", "\n".join([str(port), PROXY_SOCKET, *local]), argv)
+        inner.update(proxy_variables(port))
         mounts.append(Mount("ro", PROXY_SOCKET, ground.proxy))
     return Plan((*_bubblewrap(level, backend, ground, mounts, look), "--", *command), inner, level, backend.name, True)
 
 
-def inside(config: Mapping[str, object], argv: Sequence[str]) -> tuple[str, ...]:
+def _inside(what: str, config: str, argv: Sequence[str]) -> tuple[str, ...]:
     """`argv` behind our launcher, which runs in the worker's process before it becomes the worker."""
-    return (os.path.realpath(sys.executable), "-I", "-S", _INSIDE, json.dumps(config), *argv)
+    return (os.path.realpath(sys.executable), "-I", "-S", _INSIDE, what, config, *argv)
 
 
-def proxy_variables() -> dict[str, str]:
+def proxy_variables(port: int) -> dict[str, str]:
     """How programs find the way out."""
-    url = f"http://127.0.0.1:{PROXY_PORT}"
+    url = f"http://127.0.0.1:{port}"
     names = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
     return {**dict.fromkeys(names, url), "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 
@@ -178,7 +193,7 @@ def local_hosts(hosts: Sequence[str]) -> list[str]:
 def lay_out(ground: Ground, look: Look) -> list[Mount]:
     """Everything that differs from a read-only view of the whole machine, outer folders first."""
     found: dict[str, Mount] = {}
-    for path in (*_HIDDEN, *ground.hidden):
+    for path in (*_HIDDEN, *(_ROOTS if ground.is_root else ()), *ground.hidden):
         kind = look(path)
         if kind:
             _put(found, Mount("hide" if kind == "dir" else "mask", path))
@@ -212,7 +227,9 @@ def _readable(ground: Ground, found: Mapping[str, Mount], look: Look) -> list[Mo
     covers = [target for target, mount in found.items() if mount.kind != "ro"]
     covers += [ground.workspace, *([ground.checkout] if ground.checkout else [])]
     rows: list[Mount] = []
-    for path in ground.readable:
+    for path in sorted(ground.readable):
+        if any(is_within(path, row.target) for row in rows):
+            continue
         above = [target for target in covers if is_within(path, target)]
         if above and path not in above and not is_within(ground.home, path) and look(path):
             rows.append(Mount("ro", path, path))
@@ -221,17 +238,17 @@ def _readable(ground: Ground, found: Mapping[str, Mount], look: Look) -> list[Mo
 
 
 def _git(ground: Ground, look: Look) -> list[Mount]:
-    """Objects may be added, the run's own branch moves in a private copy; hooks, configuration and packs stay as they are."""
+    """Objects and the run's own branch are private copies; hooks, configuration and all that was there stay as they are."""
     git = ground.git
     if git is None:
         return []
     rows = [Mount("ro", git.common, git.common)]
     if not ground.may_write:
         return rows
-    objects = os.path.join(git.common, "objects")
-    rows += [Mount("rw", objects, objects), Mount("rw", git.admin, git.admin)]
-    fixed = [os.path.join(objects, name) for name in ("pack", "info")]
-    fixed += [os.path.join(git.admin, name) for name in ("commondir", "gitdir", "config.worktree")]
+    objects, private = os.path.join(git.common, "objects"), os.path.join(ground.private, "objects")
+    rows += [Mount("rw", objects, private), Mount("ro", BASE_OBJECTS, objects), Mount("rw", git.admin, git.admin)]
+    rows.append(Mount("ro", os.path.join(objects, "info"), os.path.join(private, "info")))
+    fixed = [os.path.join(git.admin, name) for name in ("commondir", "gitdir", "config.worktree")]
     rows += [Mount("ro", path, path) for path in fixed if look(path)]
     for name, target in (("heads", git.heads), ("logs", git.logs)):
         if look(target) == "dir":
@@ -288,19 +305,19 @@ def _bubblewrap(level: Level, backend: Backend, ground: Ground, mounts: Sequence
         argv.append("--unshare-net")
     # In argv, where whatever the worker starts can read it of its first ancestor: see ancestry.py.
     argv += ["--setenv", MARKER, ground.run_id, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
-    argv += _kernel(look)
-    hidden: list[str] = []
+    argv += _kernel(look) if ground.is_root else []
     for kind, target, source in mounts:
         if kind in ("hide", "memory"):
-            hidden += [target] if kind == "hide" else []
-            argv += ["--tmpfs", target]
+            argv += ["--perms", "0555" if kind == "hide" else "1777", "--tmpfs", target]
         elif kind == "mask":
             # A device on a mount without devices: it cannot be opened.
             argv += ["--ro-bind", "/dev/null", target]
         else:
             argv += ["--ro-bind" if kind == "ro" else "--bind", source, target]
-    for target in hidden:
-        argv += ["--remount-ro", target]
+    # Folders that were made for what lies below are the worker's own. Each step takes a millisecond: only where there are some.
+    for _kind, folder, _source in [mount for mount in mounts if mount.kind == "hide"]:
+        if any(mount.target != folder and is_within(mount.target, folder) for mount in mounts):
+            argv += ["--remount-ro", folder]
     return (*argv, "--chdir", ground.cwd)
 
 
@@ -327,7 +344,8 @@ def _landlock(argv: Sequence[str], ground: Ground, mounts: Sequence[Mount]) -> t
     writable = [ground.private, ground.outbox, *ground.writable, *([ground.tree] if ground.may_write else [])]
     if ground.cli is not None:
         writable += [ground.cli.store, *(os.path.join(ground.cli.folder, name) for name in ground.cli.shared)]
-    return inside({"landlock": {"closed": closed, "read": [*opened, ground.tree], "write": writable}}, argv)
+    config = {"closed": closed, "read": [*opened, ground.tree], "write": writable}
+    return _inside("landlock", json.dumps(config), argv)
 
 
 def _moved(env: Mapping[str, str], ground: Ground) -> dict[str, str]:

@@ -1,21 +1,21 @@
 """Runs in the worker's process before it becomes the worker: Landlock rules, and the way out of a sandbox without a network.
 
-A program of its own, standard library only: `sandbox_inside.py CONFIG argv…`. CONFIG is an object of `landlock` {closed, read,
-write: paths} or `hosts`, `port`, `socket`: loopback ports that lead through the proxy's socket. Exits 125 when the sandbox
-cannot be set up; the worker is not started then.
+A program of its own, standard library only: `sandbox_inside.py landlock CONFIG argv…` with CONFIG an object {closed, read, write:
+paths}, or `sandbox_inside.py relay CONFIG argv…` with CONFIG the lines port, socket, `host:port`…: loopback ports that lead
+through the proxy's socket. Exits 125 when the sandbox cannot be set up; the worker is not started then.
 """
 
 from __future__ import annotations
 
-import ctypes
-import json
+# The worker waits for this program: json and socket alone would take longer than the interpreter's start (22 ms of 34), so
+# everything but the most necessary is imported where it is needed.
 import os
-import signal
-import socket
-import struct
 import sys
-import threading
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _FILE = 1 | 2 | 4 | 1 << 14 | 1 << 15  # execute, write, read, truncate, ioctl: what a rule on a file may hold
@@ -24,10 +24,14 @@ _NEEDED_ABI = 6
 
 
 def _libc() -> Any:
+    import ctypes
+
     return ctypes.CDLL(None, use_errno=True)
 
 
 def _call(number: int, *args: Any) -> int:
+    import ctypes
+
     result = int(_libc().syscall(number, *args))
     if result < 0:
         code = ctypes.get_errno()
@@ -56,6 +60,9 @@ def open_paths(closed: list[str], top: str = "/") -> list[str]:
 
 def restrict(closed: list[str], read: list[str], write: list[str]) -> None:
     """Restrict this process and all that come from it. Raises OSError."""
+    import ctypes
+    import struct
+
     version = _call(_CREATE, None, ctypes.c_size_t(0), 1)
     if version < _NEEDED_ABI:
         raise OSError(f"Landlock {_NEEDED_ABI} is needed, this kernel has {version}")
@@ -73,6 +80,8 @@ def restrict(closed: list[str], read: list[str], write: list[str]) -> None:
 
 
 def _allow(rules: int, path: str, access: int) -> None:
+    import struct
+
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -88,42 +97,58 @@ def _allow(rules: int, path: str, access: int) -> None:
 # ---------------------------------------------------------------- the way out
 
 
-def relay(config: dict[str, Any]) -> None:
+def relay(port: int, path: str, hosts: list[str]) -> None:
     """Open the ports, then leave a child behind that serves them for as long as the worker lives."""
-    doors = [(_listen(int(config["port"])), "")]
-    doors += [(_listen(int(host.rpartition(":")[2])), host) for host in config["hosts"]]
+    doors = [(_listen(port), "")]
+    for host in hosts:
+        try:
+            doors.append((_listen(int(host.rpartition(":")[2])), host))
+        except OSError:
+            # A port below 1024: that one is reached through the proxy only.
+            continue
     parent = os.getpid()
     if os.fork():
-        for listener, _host in doors:
-            listener.close()
+        for fd, _host in doors:
+            os.close(fd)
         return
-    _libc().prctl(1, signal.SIGKILL, 0, 0, 0)
+    _libc().prctl(1, 9, 0, 0, 0)  # SIGKILL when the worker dies
     if os.getppid() != parent:
         os._exit(0)
     # The worker's streams are not ours: their end must be seen.
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    for listener, host in doors[1:]:
-        threading.Thread(target=_serve, args=(listener, host, config["socket"]), daemon=True).start()
-    _serve(doors[0][0], "", config["socket"])
+    import threading
+
+    for fd, host in doors[1:]:
+        threading.Thread(target=_serve, args=(fd, host, path), daemon=True).start()
+    _serve(doors[0][0], "", path)
 
 
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _listen(port: int) -> int:
+    import _socket
+
+    listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(64)
-    return listener
+    return listener.detach()
 
 
-def _serve(listener: socket.socket, host: str, path: str) -> None:
+def _serve(fd: int, host: str, path: str) -> None:
+    import socket
+    import threading
+
+    listener = socket.socket(fileno=fd)
     while True:
         client, _address = listener.accept()
         threading.Thread(target=_connect, args=(client, host, path), daemon=True).start()
 
 
 def _connect(client: socket.socket, host: str, path: str) -> None:
+    import socket
+    import threading
+
     out = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         out.connect(path)
@@ -149,24 +174,26 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
     try:
         while data := source.recv(65536):
             target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
+        target.shutdown(1)
     except OSError:
         for end in (source, target):
             try:
-                end.shutdown(socket.SHUT_RDWR)
+                end.shutdown(2)
             except OSError:
                 pass
 
 
 def main(argv: list[str]) -> None:
     """Set up, then become the worker."""
-    config = json.loads(argv[1])
     try:
-        if "landlock" in config:
-            restrict(**config["landlock"])
-        if "socket" in config:
-            relay(config)
-        os.execvp(argv[2], argv[2:])  # noqa: S606 - the worker takes the place of this program
+        if argv[1] == "landlock":
+            import json
+
+            restrict(**json.loads(argv[2]))
+        else:
+            port, path, *hosts = argv[2].split("\n")
+            relay(int(port), path, hosts)
+        os.execvp(argv[3], argv[3:])  # noqa: S606 - the worker takes the place of this program
     except OSError as error:
         os.write(2, f"sandbox: {error}\n".encode())
         os._exit(125)

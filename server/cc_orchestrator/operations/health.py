@@ -19,6 +19,7 @@ from cc_orchestrator.core.ids import new_id
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host import probe
+from cc_orchestrator.host.sandbox_probe import probe_sandbox
 from cc_orchestrator.host.tree import containment_level
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.registry import Operation, Params, register
@@ -46,6 +47,7 @@ def _doctor(ctx: Context, params: DoctorParams) -> dict[str, Any]:
         _bytecode(),
         _environment(ctx),
         _containment(),
+        _sandbox(ctx),
         _bell(),
         *_adapters(ctx),
         *_workspace(ctx, params),
@@ -96,6 +98,18 @@ def _containment() -> dict[str, Any]:
         "process trees are held by session and marker only",
         needed=False,
     )
+
+
+def _sandbox(ctx: Context) -> dict[str, Any]:
+    """The highest level that may be asked for, by a probe that was run just now."""
+    report = probe_sandbox(ctx.env)
+    if report.level is None:
+        return _check("sandbox", False, f"none: {report.why}", "levels fs and fs+net are refused here", needed=False)
+    total = len(report.answers)
+    text = f"{report.backend}: up to {report.level}, {total - len(report.failed)} of {total} held"
+    if report.gaps:
+        text += "; " + "; ".join(report.gaps)
+    return _check("sandbox", not report.failed, text, "not held: " + "; ".join(report.failed), needed=False)
 
 
 def _bell() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from cc_orchestrator.core.errors import InvalidRequest, NotFound
 from cc_orchestrator.core.redact import mask
 from cc_orchestrator.core.text import clean
 from cc_orchestrator.host.git import Git, GitError
+from cc_orchestrator.host.sandbox_git import objects_of
 from cc_orchestrator.insight.report import write_report
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import locate_run, spec_of, workspace_of
@@ -31,6 +32,7 @@ class _Range:
 
     def __init__(self, ctx: Context, params: DiffParams) -> None:
         self.run_id = params.run_id
+        self.env: dict[str, str] = {}
         if params.run_id is None:
             workspace = workspace_of(ctx, params.cwd)
             if workspace.repository is None:
@@ -46,6 +48,7 @@ class _Range:
             self.folder, self.args = str(workspace.repository), (str(snapshot["base"]), str(snapshot["commit"]))
             self.what = "base against the run's result"
         elif os.path.isdir(spec.worktree):
+            self.env = objects_of(run.private)
             self.folder, self.args, self.what = (
                 spec.worktree,
                 (spec.base,),
@@ -60,7 +63,7 @@ class _Range:
         """`git diff` as text."""
         try:
             return (
-                Git(self.folder)
+                Git(self.folder, env=self.env)
                 .run("diff", "--no-ext-diff", "--no-textconv", "-M", *options, *self.args, "--")
                 .decode("utf-8", "replace")
             )

@@ -11,17 +11,17 @@ from cc_orchestrator.host.git import GitError
 from cc_orchestrator.host.process import SpawnError
 from cc_orchestrator.host.sandbox import Backend, CliHome, Ground, Level, SandboxError, at_least, plan_sandbox
 from cc_orchestrator.host.sandbox_find import user_namespace
+from cc_orchestrator.host.sandbox_git import git_paths, look
 from cc_orchestrator.host.sandbox_ground import (
     Proxy,
-    git_paths,
     hidden_by_environment,
     is_root,
-    look,
     needed_paths,
     prepare,
     remove_private,
 )
 from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.runs.tree import lent_paths
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
 
@@ -72,6 +72,12 @@ def _backend(spec: RunSpec) -> Backend:
     return Backend(spec.sandbox_backend, spec.sandbox_program, user_namespace(spec.sandbox_locks), spec.sandbox_locks)
 
 
+def _linked(spec: RunSpec) -> list[str]:
+    """Folders of the checkout that the worktree has links to."""
+    lent = lent_paths(spec) if spec.allow_write and spec.setup.links else []
+    return [os.path.realpath(os.path.join(spec.checkout or "", path)) for path in spec.setup.links if path in lent]
+
+
 def ground_of(spec: RunSpec, request: WorkerRequest, invocation: Invocation, footprint: Footprint) -> Ground:
     """Where this worker stands. Raises SandboxError."""
     workspace = Workspace(spec.workspace_root, spec.repository)
@@ -89,7 +95,7 @@ def ground_of(spec: RunSpec, request: WorkerRequest, invocation: Invocation, foo
         home=home, workspace=workspace.folder, checkout=spec.repository if spec.allow_write else None,
         git=git_paths(tree, spec.branch) if spec.repository is not None else None, cli=cli,
         hidden=hidden_by_environment(os.environ),
-        readable=(*needed_paths(spec.executable, invocation.env), *(path for path, _text in invocation.files)),
+        readable=(*needed_paths(spec.executable, invocation.env), *(path for path, _text in invocation.files), *_linked(spec)),
         writable=(invocation.scratch,) if invocation.scratch else (), nests=footprint.nests, is_root=is_root(),
         hosts=tuple(dict.fromkeys((*footprint.hosts, *spec.sandbox_hosts))),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from cc_orchestrator.core.text import line
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.host.lending import Lent, find_included, find_missing, lend
 from cc_orchestrator.host.sandbox import at_least
-from cc_orchestrator.host.sandbox_ground import bring_branch
+from cc_orchestrator.host.sandbox_git import bring_branch, mend_worktree
 from cc_orchestrator.host.snapshot import Fence, Snapshot, fence, snapshot
 from cc_orchestrator.host.worktree import (
     Repo,
@@ -136,7 +136,8 @@ def _bring_commits(spec: RunSpec) -> str | None:
     run = RunDir(Workspace(spec.workspace_root, spec.repository).run(spec.run_id))
     try:
         bring_branch(spec.worktree, spec.branch, run.private)
-    except (GitError, OSError) as error:
+    except (GitError, CcError, OSError) as error:
+        mend_worktree(spec.worktree, spec.branch)
         return f"the worker's commits could not be taken over: {line(str(error), 200)}"
     return None
 
