@@ -91,7 +91,7 @@ def _status(ctx: Context, params: StatusParams) -> dict[str, Any]:
     out = drop_empty({
         "workspace": workspace.root, "attention": urgent[:5], "live": rest[:6], "live_count": len(live) if len(live) < _MOST_READ else None,
         # Verifications, reviews, fix loops and deliveries under way: after a restart nobody else remembers their ids.
-        "jobs": [job.job_id for job in live_jobs(workspace)[:6]],
+        "jobs": [{"id": job.job_id} for job in live_jobs(workspace)[:6]],
         "recent": recent, "last_24h": _day(workspace, now), "as_of": iso(now), "next": next_from([*urgent, *rest], recent),
     })  # fmt: skip
     if len(live) >= _MOST_READ:
