@@ -44,7 +44,7 @@ def put_bytes(path: str, data: bytes) -> None:
 
 
 def sound(count: int) -> audit.LedgerReport:
-    return audit.LedgerReport(True, count, [], [], count)
+    return audit.LedgerReport(count, [], [], count)
 
 
 def whole(folder: str) -> dict[str, bytes]:

@@ -6,7 +6,6 @@ Compares it with its head and, when they are given, with the anchors that git ho
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cc_orchestrator.core.digest import sha256
@@ -25,19 +24,26 @@ class Problem(NamedTuple):
     what: str
 
 
-@dataclass(frozen=True)
 class LedgerReport:
     """`count` whole records, the last of them `last`; `notes` are crashes that were survived and hide nothing.
 
-    `anchored` is the newest record that git holds and that is the same here, 0 without one.
+    `anchored` is the newest record that git holds and that is the same here, 0 without one. No dataclass: a supervisor
+    loads this, and dataclasses alone would cost each of them a megabyte.
     """
 
-    ok: bool
-    count: int
-    problems: list[Problem]
-    notes: list[str]
-    last: int = 0
-    anchored: int = 0
+    def __init__(self, count: int, problems: list[Problem], notes: list[str], last: int = 0, anchored: int = 0) -> None:
+        self.ok = not problems
+        self.count = count
+        self.problems = problems
+        self.notes = notes
+        self.last = last
+        self.anchored = anchored
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LedgerReport) and vars(self) == vars(other)
+
+    def __repr__(self) -> str:
+        return f"LedgerReport({vars(self)})"
 
 
 class _Brief(NamedTuple):
@@ -79,10 +85,10 @@ class _Span(NamedTuple):
     end: int
 
 
-@dataclass
 class _Found:
-    problems: list[Problem] = field(default_factory=list[Problem])
-    notes: list[str] = field(default_factory=list[str])
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
 
     def add(self, where: str, what: str) -> None:
         self.problems.append(Problem(where, what))
@@ -94,7 +100,7 @@ def check_ledger(folder: str, anchors: Anchors | None = None) -> LedgerReport:
     if not os.path.isdir(folder):
         if anchors is not None:
             _compare_anchors([], anchors, found)
-        return LedgerReport(not found.problems, 0, found.problems, [])
+        return LedgerReport(0, found.problems, [])
     with locked(folder):
         head = _read_head(folder, found)
         reached = adopt(folder, head) if head is not None else None
@@ -108,7 +114,7 @@ def check_ledger(folder: str, anchors: Anchors | None = None) -> LedgerReport:
             _compare_end(chain, reached, found)
         agreed = _compare_anchors(chain, anchors, found) if anchors is not None else 0
     last = chain[-1].n if chain else 0
-    return LedgerReport(not found.problems, len(chain), found.problems, found.notes, last, agreed)
+    return LedgerReport(len(chain), found.problems, found.notes, last, agreed)
 
 
 def _read(folder: str, name: str, open_ended: bool) -> list[_Line]:
