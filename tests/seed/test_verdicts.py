@@ -16,6 +16,8 @@ from cc_orchestrator.store.paths import find_workspace
 from cc_orchestrator.verify.check import Check
 from cc_orchestrator.verify.checks import run_checks
 from cc_orchestrator.verify.evidence import collect_evidence
+from cc_orchestrator.verify.rulefile import load_rules
+from cc_orchestrator.verify.rules import apply_levels, from_json
 from cc_orchestrator.verify.verdict import decide_verdict
 from kit.door import Door
 from kit.repos import commit, git
@@ -29,7 +31,9 @@ RESULT: dict[str, Any] = {"result": "done"}
 def work(door: Door, *steps: dict[str, Any], **more: Any) -> tuple[str, dict[str, Check], str]:
     """A write run under the scope: its id, its checks by name, the verdict."""
     state = door.play(*steps, RESULT, **{"allow_write": True, "scope": SCOPE, **more})
-    checks = run_checks(collect_evidence(find_workspace(str(door.cwd), door.env), state["run_id"]))
+    workspace = find_workspace(str(door.cwd), door.env)
+    rules = from_json(load_rules(workspace, {}).plain)
+    checks = apply_levels(run_checks(collect_evidence(workspace, state["run_id"]), rules, ()), rules)
     return state["run_id"], {check.name: check for check in checks}, decide_verdict(checks)
 
 
@@ -110,7 +114,9 @@ def test_without_a_git_repository_nothing_passes_unseen(tmp_path: Path) -> None:
     plain.mkdir()
     door = Door(tmp_path, cwd=plain)
     run_id = door.play(RESULT)["run_id"]
-    checks = {check.name: check for check in run_checks(collect_evidence(find_workspace(str(plain), door.env), run_id))}
+    workspace = find_workspace(str(plain), door.env)
+    found = run_checks(collect_evidence(workspace, run_id), from_json(load_rules(workspace, {}).plain), ())
+    checks = {check.name: check for check in found}
     assert checks["result"].outcome == "unverified"
     assert decide_verdict(list(checks.values())) != "APPROVE"
 

@@ -6,10 +6,11 @@ import pytest
 
 from cc_orchestrator.core.errors import InvalidRequest
 from cc_orchestrator.host.command import Ran
-from cc_orchestrator.verify.commands import check_tests, judge_command, parse_commands
+from cc_orchestrator.verify.commands import parse_commands
+from cc_orchestrator.verify.outcomes import check_tests, judge_command
 
 
-def ran(exit_code: int | None = 0, tail: str = "", command: str = "pytest -q", **more: object) -> Ran:
+def ran(exit_code: int | None = 0, tail: str = "", command: str = "./check", **more: object) -> Ran:
     return Ran(command, "exited", exit_code, None, 0.1, 0, len(tail), tail, "")._replace(**more)
 
 
@@ -27,6 +28,19 @@ def ran(exit_code: int | None = 0, tail: str = "", command: str = "pytest -q", *
         (ran(None, signal=11), "fail"),
         (ran(None, outcome="timeout", detail="killed after 1 s"), "fail"),
         (ran(None, outcome="not_found", detail="x not found"), "unverified"),
+        (ran(command="pytest -q"), "unverified"),
+        (ran(tail="....  [100%]\n4 passed, 1 skipped in 0.1s", command="pytest -q"), "pass"),
+        (ran(tail="....  [100%]", command="pytest -qq"), "pass"),
+        (ran(tail="3 skipped in 0.1s", command="python -m pytest"), "unverified"),
+        (ran(tail="12 tests collected in 0.1s", command="pytest --collect-only"), "unverified"),
+        (ran(command="python3 -m unittest"), "unverified"),
+        (ran(tail="Ran 3 tests in 0.1s\n\nOK (skipped=3)", command="python3 -m unittest"), "unverified"),
+        (ran(tail="Ran 3 tests in 0.1s\n\nOK (skipped=1)", command="python3 -m unittest"), "pass"),
+        (ran(tail="?   \tx\t[no test files]", command="go test ./..."), "unverified"),
+        (ran(tail="ok  \tx\t0.1s\n?   \ty\t[no test files]", command="go test ./..."), "pass"),
+        (ran(tail="test result: ok. 0 passed; 0 failed", command="cargo test"), "unverified"),
+        (ran(tail="Tests:       2 skipped, 2 total", command="npx jest"), "unverified"),
+        (ran(tail="Tests:       1 skipped, 2 passed, 3 total", command="npx jest"), "pass"),
     ],
 )
 def test_only_exit_0_of_something_that_tested_is_a_pass(given: Ran, outcome: str) -> None:

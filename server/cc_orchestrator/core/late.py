@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 #: sqlite3 (1.5 MB): the index row at the end of a run. shutil (0.7 MB, with its compressors): trees that are taken back.
 #: yaml (19 ms): scripts that are YAML. tomlkit (15 ms): the config of Codex.
+#: kingfisher_sdk (0.5 s, an extra): secrets, in a verification only.
 #: psutil: processes on systems without /proc. git (GitPython, 100 ms): the log of a result, for reports.
-Late = Literal["sqlite3", "shutil", "yaml", "tomlkit", "psutil", "git"]
+Late = Literal["sqlite3", "shutil", "yaml", "tomlkit", "psutil", "git", "kingfisher_sdk"]
 
 
 def load(name: Late) -> Any:

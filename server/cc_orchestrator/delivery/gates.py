@@ -20,8 +20,9 @@ from cc_orchestrator.runs.spec import RunSpec, Setup
 from cc_orchestrator.store import atomic
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.paths import Workspace
-from cc_orchestrator.verify.commands import check_tests, is_repeatable, parse_commands
+from cc_orchestrator.verify.commands import is_repeatable, parse_commands
 from cc_orchestrator.verify.ground import GroundError, compare_ground, make_disposable, remove_disposable
+from cc_orchestrator.verify.outcomes import check_tests
 
 NONE = "none"  # there were no commands
 PROVED = "verified_tree"  # the verification ran them on this very tree

@@ -14,7 +14,7 @@ from cc_orchestrator.core.errors import InvalidRequest
 NOT_YET = frozenset({
     "cc_list_profiles", "cc_pick_profile", "cc_score_models", "cc_write_strategy_reports", "cc_workflow_plan", "cc_model_registry",
     "cc_local_policy", "cc_calibrate_policy", "cc_benchmark_model", "cc_benchmark_suite", "cc_run_visible_agent", "cc_spawn_role_team",
-    "cc_collect_team_results", "cc_preflight_write_scope", "cc_check_write_scope", "cc_secret_scan_run",
+    "cc_collect_team_results",
     "cc_controller_report", "cc_pressure_report", "cc_dashboard",
     "cc_queue_submit", "cc_queue_tick", "cc_queue_status", "cc_queue_cancel", "cc_queue_policy", "cc_cost_guard", "cc_usage_summary",
     "cc_upgrade_check", "cc_prompt_pack", "cc_migrate_data", "cc_clean_workspace", "cc_archive_runs", "cc_repair_mcp_paths",
@@ -68,6 +68,7 @@ RETIRED: dict[str, dict[str, Retired]] = {
     "cc_decision_review": {
         "team_id": Retired((None,), "name a run"), "output_dir": Retired((None,), "the answer is kept as a receipt"),
     },
+    "cc_check_write_scope": {"cwd": Retired((None,), "name the run: its scope and tree are its own")},
     "cc_export_report": {"team_id": Retired((None,), "name a run"), "output_dir": Retired((None,), "the answer names the path")},
     "cc_init_workspace": {
         "role": Retired((None,), "a role belongs to a run"), "write_claude_md": Retired((False,), "no file of the project is written"),

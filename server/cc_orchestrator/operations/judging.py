@@ -25,9 +25,12 @@ from cc_orchestrator.verify.commands import MAX_COMMANDS, parse_commands
 from cc_orchestrator.verify.job import JobState, WatchedJob, read_job
 from cc_orchestrator.verify.launch import start_verification
 from cc_orchestrator.verify.record import Result, read_result, speaks_of_now, verifications
+from cc_orchestrator.verify.rulefile import load_rules
 
 #: Room for checks in an answer.
 _CHECKS_BYTES = 4_500
+#: Checks that a short answer shows by themselves even when they passed.
+_LOUD = frozenset({"finished", "result", "scope", "secrets", "tests"})
 
 
 class VerifyParams(Params):
@@ -41,6 +44,12 @@ class VerifyParams(Params):
             description="Each split into argv, no shell; run in the run's worktree on its result.",
         ),
     ] = []
+    rules: Annotated[
+        dict[str, Any],
+        Field(
+            description="More rules, keys as in policies/verify.yaml: preset, checks, claims, junit, coverage, holdout…"
+        ),
+    ] = {}
     timeout_seconds: Annotated[float, Field(gt=0, le=7_200, description="For each command.")] = 600.0
     wait_seconds: Annotated[
         float, Field(ge=0, le=MAX_WAIT, description="Bound of this call; then cc_wait with verify_id.")
@@ -50,8 +59,15 @@ class VerifyParams(Params):
 def _verify(ctx: Context, params: VerifyParams) -> dict[str, Any]:
     commands = parse_commands(params.test_commands)
     workspace, run = locate_run(ctx, params.run_id)
+    rules = load_rules(workspace, params.rules)
     job, _made = start_verification(
-        workspace, run.run_id, commands, timeout_seconds=params.timeout_seconds, channel=ctx.channel, clock=ctx.clock
+        workspace,
+        run.run_id,
+        commands,
+        rules,
+        timeout_seconds=params.timeout_seconds,
+        channel=ctx.channel,
+        clock=ctx.clock,
     )
     wait_for([WatchedJob(job)], "any", params.wait_seconds, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress)
     if read_job(job).status == "lost":
@@ -74,9 +90,10 @@ def _answer(workspace: Workspace, run: RunDir, job: JobDir, *, full: bool = Fals
         )  # fmt: skip
         return out
     current = speaks_of_now(result, spec_of(run), read_run(run).state)
-    out.update(
-        verdict=result["verdict"], checks=_fit([_brief(check, full) for check in result["checks"]]), tree=result["tree"]
-    )
+    shown = [_brief(check, full) for check in result["checks"] if full or not _is_quiet(check)]
+    out.update(verdict=result["verdict"], risk=result["risk"]["risk"], checks=_fit(shown), tree=result["tree"])
+    if not full:
+        out["passed"] = " ".join(check["check"] for check in result["checks"] if _is_quiet(check))
     out.update(commit=result["commit"], current=current, file=_file(job, state))
     for key in ("made", "changed"):
         if result[key]:
@@ -88,6 +105,11 @@ def _answer(workspace: Workspace, run: RunDir, job: JobDir, *, full: bool = Fals
     )
     out["next"] = next_after(result) if current else again
     return {key: value for key, value in out.items() if value is not None}
+
+
+def _is_quiet(check: dict[str, Any]) -> bool:
+    """A pass with nothing to say but its name."""
+    return check["outcome"] == "pass" and check["check"] not in _LOUD
 
 
 def _brief(check: dict[str, Any], full: bool) -> dict[str, Any]:
@@ -102,6 +124,8 @@ def _brief(check: dict[str, Any], full: bool) -> dict[str, Any]:
             out["evidence"] = line(str(out.get("evidence", "")), 160)
     if not check["required"]:
         out["required"] = False
+    if check.get("override"):
+        out["override"] = line(check["override"], 200)
     return out
 
 
@@ -129,6 +153,9 @@ def _details(job: JobDir, result: Result) -> dict[str, Any]:
         for number, entry in enumerate(result["ran"][:8], 1)
     ]  # fmt: skip
     return {
+        "risk_flags": result["risk"],
+        "preset": result["preset"],
+        "provenance": result["evidence"]["provenance"]["label"],
         "ran": ran,
         "where": result["ground"],
         "containment": result["containment"],

@@ -11,12 +11,18 @@ from cc_orchestrator.core.text import line
 #: direct: we saw it ourselves on the result; proxy: concluded from traces; local: only what this machine shows;
 #: blocked: could not be looked at.
 Label = Literal["direct", "proxy", "local", "blocked"]
+#: How much each label proves: a pass that nobody could look at proves nothing.
+RANK: dict[str, int] = {"direct": 3, "proxy": 2, "local": 1, "blocked": 0}
+Level = Literal["off", "advisory", "soft", "hard"]
 EVIDENCE_BYTES = 500
 
 
 @dataclass(frozen=True)
 class Check:
-    """`required`: the verdict needs it to pass. `fixable`: the worker can mend it by working on."""
+    """`required`: the verdict needs it to pass. `fixable`: the worker can mend it by working on.
+
+    `name` is the rule's id; `override` the reason with which the caller asked to let a failure through.
+    """
 
     name: str
     outcome: CheckOutcome
@@ -26,9 +32,11 @@ class Check:
     label: Label = "direct"
     required: bool = True
     fixable: bool = True
+    level: Level = "hard"
+    override: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """`{check, outcome, measured?, limit?, evidence?, label, required, fixable}`."""
+        """`{check, outcome, measured?, limit?, evidence?, label, required, fixable, level, override?}`."""
         out: dict[str, Any] = {"check": self.name, "outcome": self.outcome}
         if self.measured is not None:
             out["measured"] = self.measured
@@ -36,7 +44,9 @@ class Check:
             out["limit"] = self.limit
         if self.evidence:
             out["evidence"] = line(self.evidence, EVIDENCE_BYTES)
-        out.update(label=self.label, required=self.required, fixable=self.fixable)
+        out.update(label=self.label, required=self.required, fixable=self.fixable, level=self.level)
+        if self.override:
+            out["override"] = line(self.override, EVIDENCE_BYTES)
         return out
 
 
@@ -52,6 +62,8 @@ def from_json(raw: dict[str, Any]) -> Check:
         raw.get("label", "blocked"),
         bool(raw.get("required", True)),
         bool(raw.get("fixable", True)),
+        raw.get("level", "hard"),
+        str(raw.get("override", "")),
     )
 
 

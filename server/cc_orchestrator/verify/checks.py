@@ -2,40 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
+from cc_orchestrator.host.command import Command
 from cc_orchestrator.host.sandbox import at_least
 from cc_orchestrator.verify.check import Check, name_some
+from cc_orchestrator.verify.contract import check_completion, find_false_claims
 from cc_orchestrator.verify.diff import GITLINK
 from cc_orchestrator.verify.evidence import Evidence
+from cc_orchestrator.verify.gates import check_policy_paths, check_test_config, check_test_gate
+from cc_orchestrator.verify.integrity import check_integrity
+from cc_orchestrator.verify.rules import Rules
+from cc_orchestrator.verify.scanner import find_version
 from cc_orchestrator.verify.scope import check_scope
-from cc_orchestrator.verify.secrets import check_secrets, check_stream, find_secrets
+from cc_orchestrator.verify.secrets import (
+    Scan,
+    check_artifacts,
+    check_scanner,
+    check_secrets,
+    check_stream,
+    find_in_artifacts,
+    find_secrets,
+)
+from cc_orchestrator.verify.sizes import (
+    check_file_bytes,
+    check_file_size,
+    check_function_size,
+    check_net_deletion,
+    check_test_delta,
+)
+from cc_orchestrator.verify.texts import (
+    check_executables,
+    check_markers,
+    check_modes,
+    check_names,
+    check_probing,
+    check_syntax,
+    check_unicode,
+)
 
 #: Sandboxes that leave no way around the file system's rules.
 _SEALED = ("bubblewrap",)
-_FILE_KEYS = ("files_changed", "changed_files", "files")
 
 
-def run_checks(evidence: Evidence) -> list[Check]:
-    """All of them, in order. A read-only run has no result to look into."""
+def run_checks(evidence: Evidence, rules: Rules, commands: Sequence[Command], scan: Scan | None = None) -> list[Check]:
+    """All of them, in order, each at its level. A read-only run has no result to look into."""
     checks = [check_finished(evidence), check_result(evidence)]
     if evidence.spec.allow_write:
         if evidence.commit is not None and "diff" not in evidence.problems:
-            checks += _check_diff(evidence)
-        checks.append(check_claims(evidence))
+            checks += _check_diff(evidence, rules, scan)
+            checks += _check_contents(evidence, rules, commands)
+        checks += [check_claims(evidence), check_provenance(evidence)]
+    if rules.completion:
+        checks.append(check_completion(evidence, rules))
     checks += [check_repository(evidence), check_outside(evidence), check_stream(evidence.state["masked"])]
+    checks.append(check_artifacts(find_in_artifacts(evidence.artifacts)))
     return checks
 
 
-def _check_diff(evidence: Evidence) -> list[Check]:
+def _check_diff(evidence: Evidence, rules: Rules, scan: Scan | None) -> list[Check]:
     scope = check_scope(
         evidence.changes, evidence.spec.scope, ignored=evidence.ignored, ignored_complete=evidence.ignored_complete,
         links=evidence.links,
     )  # fmt: skip
-    secrets = check_secrets(find_secrets(evidence.changes, evidence.history))
+    secrets = check_secrets(find_secrets(evidence.changes, evidence.history, scan))
     if "history" in evidence.problems and secrets.outcome == "pass":
         secrets = Check("secrets", "unverified", None, None, evidence.problems["history"], "blocked", fixable=False)
-    return [scope, check_diff_size(evidence), secrets]
+    scanner = check_scanner(find_version() if scan is not None else None, rules.scanner)
+    return [scope, check_policy_paths(evidence, rules), check_diff_size(evidence), secrets, scanner]
+
+
+def _check_contents(evidence: Evidence, rules: Rules, commands: Sequence[Command]) -> list[Check]:
+    return [
+        check_net_deletion(evidence, rules), check_file_size(evidence, rules), check_function_size(evidence, rules),
+        check_file_bytes(evidence, rules), check_names(evidence), check_unicode(evidence), check_markers(evidence),
+        check_syntax(evidence), check_executables(evidence), check_probing(evidence, rules), *check_integrity(evidence, rules),
+        check_test_config(evidence, rules), check_test_gate(evidence, commands), check_test_delta(evidence, rules),
+        check_modes(evidence),
+    ]  # fmt: skip
 
 
 def check_finished(evidence: Evidence) -> Check:
@@ -150,31 +195,30 @@ def check_outside(evidence: Evidence) -> Check:
 
 
 def check_claims(evidence: Evidence) -> Check:
-    """Files that the worker's hand-over says it changed, beside those that did change. A warning."""
-    claimed: set[str] = set()
-    for record in evidence.outbox.values():
-        for key in _FILE_KEYS:
-            claimed.update(_paths_in(record.get(key)))
-    if not claimed:
-        return Check(
-            "claims", "unverified", None, None, "no record in the outbox names changed files", "blocked", required=False
-        )
-    changed = {path for change in evidence.changes for path in change.paths}
-    false = sorted(claimed - changed)
-    measured = {"claimed": len(claimed), "false": len(false)}
+    """What the worker's hand-over says of its work, beside what was observed. Without a record there is nothing to hold it to."""
+    if not evidence.outbox:
+        return Check("claims", "unverified", None, None, "no record in the outbox", "blocked", required=False)
+    false = find_false_claims(evidence)
+    measured = {"records": len(evidence.outbox), "false": len(false)}
     if false:
-        return Check(
-            "claims", "fail", measured, {"false": 0}, f"claimed but unchanged: {name_some(false)}", required=False
-        )
-    return Check("claims", "pass", measured, required=False)
+        return Check("claims", "fail", measured, {"false": 0}, "; ".join(false[:5]))
+    return Check("claims", "pass", measured)
 
 
-def _paths_in(value: Any) -> set[str]:
-    if not isinstance(value, list):
-        return set()
-    found: set[str] = set()
-    for item in cast("list[Any]", value)[:200]:
-        path: Any = cast("dict[str, Any]", item).get("path") if isinstance(item, dict) else item
-        if isinstance(path, str) and path:
-            found.add(path.removeprefix("./"))
-    return found
+def check_provenance(evidence: Evidence) -> Check:
+    """How the worker left its tree: CLEAN, DIRTY_LOW (1-20 files uncommitted), DIRTY_HIGH. All of it is part of the result."""
+    count = len(evidence.uncommitted)
+    label = (
+        "NO_REPO"
+        if evidence.spec.repository is None
+        else "CLEAN"
+        if not count
+        else "DIRTY_LOW"
+        if count <= 20
+        else "DIRTY_HIGH"
+    )
+    measured = {"label": label, "uncommitted": count, "in_worktree": evidence.spec.worktree is not None}
+    text = f"left uncommitted: {name_some(list(evidence.uncommitted))}" if count else ""
+    return Check(
+        "provenance", "fail" if label in ("DIRTY_HIGH", "NO_REPO") else "pass", measured, None, text, required=False
+    )

@@ -17,7 +17,6 @@ MAX_PATCH_BYTES = 64_000_000
 MAX_COMMITS = 500
 LINK = "120000"
 GITLINK = "160000"
-_NULL = "0" * 40
 _OPTIONS = ("-r", "-M", "--no-ext-diff", "--no-textconv", "--ignore-submodules=none", "--no-color", "--no-relative")
 _HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _PATCH_SECONDS = 120.0
@@ -29,7 +28,7 @@ class DiffError(Exception):
 
 @dataclass
 class Change:
-    """One file. `blob` and `mode` are those after the change (mode before it for a deletion)."""
+    """One file. `blob` and `mode` are those after the change (mode before it for a deletion); `old_…` those before, "" for none."""
 
     path: str
     status: str
@@ -40,6 +39,8 @@ class Change:
     deleted: int = 0
     binary: bool = False
     lines: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
+    old_mode: str = ""
+    old_blob: str = ""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -64,7 +65,7 @@ def sealed_git(cwd: str, **env: str) -> Git:
 def read_changes(git: Git, base: str, commit: str) -> list[Change]:
     """All files that differ between two commits, with their added lines. Raises GitError, DiffError (too large)."""
     changes = _raw(git.run("diff-tree", "--raw", "-z", "--no-abbrev", *_OPTIONS, base, commit))
-    _check_size(git, [change.blob for change in changes if change.mode != GITLINK and change.blob != _NULL])
+    _check_size(git, [change.blob for change in changes if change.mode != GITLINK and change.blob])
     patch = git.run("diff-tree", "-p", "-U0", "--text", *_OPTIONS, base, commit, timeout=_PATCH_SECONDS)
     sections = read_patch(patch)
     for change in changes:
@@ -90,7 +91,7 @@ def read_history_lines(git: Git, base: str, commit: str) -> list[tuple[str, byte
     found: list[tuple[str, bytes]] = []
     for name in commits:
         blobs = _raw(git.run("diff-tree", "--raw", "-z", "--no-abbrev", "--no-commit-id", "--root", *_OPTIONS, name))
-        _check_size(git, [change.blob for change in blobs if change.mode != GITLINK and change.blob != _NULL])
+        _check_size(git, [change.blob for change in blobs if change.mode != GITLINK and change.blob])
         patch = git.run(
             "diff-tree",
             "-p",
@@ -117,19 +118,25 @@ def _check_size(git: Git, blobs: list[str]) -> None:
         raise DiffError(f"the changed files hold {total} bytes, more than the {MAX_PATCH_BYTES} that are read")
 
 
+def _is_null(name: str) -> bool:
+    return not name.strip("0")
+
+
 def _raw(data: bytes) -> list[Change]:
     fields = data.split(b"\0")
     changes: list[Change] = []
     at = 0
     while at < len(fields) and fields[at].startswith(b":"):
-        old_mode, mode, _old, blob, status = fields[at][1:].decode("ascii").split(" ")
+        old_mode, mode, old, blob, status = fields[at][1:].decode("ascii").split(" ")
         first = fields[at + 1].decode("utf-8", "surrogateescape")
         at += 2
         old_path = None
         if status[0] in "RC":
             old_path, first = first, fields[at].decode("utf-8", "surrogateescape")
             at += 1
-        changes.append(Change(first, status[0], old_mode if status == "D" else mode, blob, old_path))
+        change = Change(first, status[0], old_mode if status == "D" else mode, "" if _is_null(blob) else blob, old_path)
+        change.old_mode, change.old_blob = ("", "") if _is_null(old) else (old_mode, old)
+        changes.append(change)
     return changes
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -18,13 +19,20 @@ from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.store.journal import START, read_page
 from cc_orchestrator.store.paths import FOLDER, Workspace
 from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.verify.contents import NOTHING, Contents, read_contents
 from cc_orchestrator.verify.diff import LINK, Change, DiffError, read_changes, read_history_lines, sealed_git
 from cc_orchestrator.verify.drift import list_ignored
 
 MAX_LINK = 4_096
 MAX_RECORD = 256_000
+MAX_ARTIFACTS = 300
+#: Folders that hold what a project needs and no worker wrote.
+DEPENDENCIES = frozenset({
+    "node_modules", ".venv", "venv", "vendor", "target", ".tox", ".nox", ".gradle", "Pods", ".bundle", "bower_components", "deps", "_build",
+})  # fmt: skip
 #: Configuration that makes git run a program of somebody's choice.
 _EXECUTES = (
     "core.hookspath", "core.fsmonitor", "core.sshcommand", "core.gitproxy", "core.askpass", "core.editor", "core.pager",
@@ -51,6 +59,9 @@ class Evidence:
     planted: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
     outbox: dict[str, dict[str, Any]] = field(default_factory=dict[str, "dict[str, Any]"])
+    contents: Contents = NOTHING
+    uncommitted: tuple[str, ...] = ()
+    artifacts: dict[str, bytes] = field(default_factory=dict[str, bytes])
     problems: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -92,6 +103,8 @@ def _collect_result(spec: RunSpec, state: dict[str, Any], facts: dict[str, Any])
         changes = read_changes(git, spec.base, commit)
         facts["changes"] = tuple(changes)
         facts["links"] = {change.path: _read_link(git, change) for change in changes if _is_link(change)}
+        facts["contents"] = read_contents(git, changes, commit)
+        facts["uncommitted"] = _list_uncommitted(git, snapshot, commit)
     except (GitError, DiffError, CcError) as error:
         facts["problems"]["diff"] = str(error)
         return
@@ -99,6 +112,15 @@ def _collect_result(spec: RunSpec, state: dict[str, Any], facts: dict[str, Any])
         facts["history"] = tuple(read_history_lines(git, spec.base, commit))
     except (GitError, DiffError, CcError) as error:
         facts["problems"]["history"] = str(error)
+
+
+def _list_uncommitted(git: Git, snapshot: dict[str, Any], commit: str) -> tuple[str, ...]:
+    """Paths that the worker left uncommitted: told apart, though they are part of the result."""
+    head = str(snapshot.get("head") or commit)
+    if not snapshot.get("uncommitted") or head == commit:
+        return ()
+    out = git.run("diff-tree", "-r", "--name-only", "-z", "--no-renames", head, commit)
+    return tuple(path.decode("utf-8", "surrogateescape") for path in out.split(b"\0") if path)
 
 
 def _rev(git: Git, name: str) -> str | None:
@@ -142,6 +164,54 @@ def _collect_traces(workspace: Workspace, spec: RunSpec, state: dict[str, Any], 
         *_find_rewritten(workspace, spec, state),
     )
     facts["outbox"] = read_outbox(workspace.run(spec.run_id))
+    facts["artifacts"] = _read_artifacts(workspace, spec, facts.get("ignored", ()))
+    try:
+        if gap := find_gap(RunDir(workspace.run(spec.run_id)).journal):
+            facts["problems"]["journal"] = gap
+    except (CcError, OSError) as error:
+        facts["problems"]["journal"] = str(error)
+
+
+def find_gap(journal: str) -> str:
+    """Whether events of a run's journal are missing or cannot be read; "" when all are there. Raises OSError, CcError."""
+    cursor = START
+    while True:
+        page = read_page(journal, cursor)
+        expected = cursor.seq
+        for event in page.events:
+            expected += 1
+            if event["seq"] != expected:
+                return f"event {expected} of the run's journal is missing or cannot be read"
+        if not page.more or page.cursor == cursor:
+            return ""
+        cursor = page.cursor
+
+
+def _read_artifacts(workspace: Workspace, spec: RunSpec, ignored: Sequence[str]) -> dict[str, bytes]:
+    """What lies beside the result: files of the outbox, small ignored files of the worktree."""
+    found: dict[str, bytes] = {}
+    outbox = RunDir(workspace.run(spec.run_id)).outbox
+    wanted = [(f"outbox/{name}", os.path.join(outbox, name)) for name in _listed(outbox)]
+    if spec.worktree is not None:
+        own = [path for path in ignored if not any(part in DEPENDENCIES for part in path.split("/"))]
+        wanted += [(path, os.path.join(spec.worktree, path)) for path in own]
+    for shown, path in wanted[:MAX_ARTIFACTS]:
+        data = _read_regular(path, MAX_RECORD)
+        if data is not None and b"\0" not in data[:1_000]:
+            found[shown] = data
+    return found
+
+
+def _read_regular(path: str, most: int) -> bytes | None:
+    """The beginning of a regular file; None for anything else. Links are not followed."""
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        try:
+            return os.read(fd, most) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+        finally:
+            os.close(fd)
+    except OSError:
+        return None
 
 
 def find_planted(spec: RunSpec, since: float) -> list[str]:
@@ -245,17 +315,11 @@ def read_outbox(run_folder: str) -> dict[str, dict[str, Any]]:
     folder = os.path.join(run_folder, "outbox")
     found: dict[str, dict[str, Any]] = {}
     for name in [name for name in _listed(folder) if name.endswith(".json")][:10]:
+        data = _read_regular(os.path.join(folder, name), MAX_RECORD)
         try:
-            fd = os.open(
-                os.path.join(folder, name), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-            )
-            try:
-                if stat.S_ISREG(os.fstat(fd).st_mode):
-                    record = json.loads(os.read(fd, MAX_RECORD))
-                    if isinstance(record, dict):
-                        found[name] = cast("dict[str, Any]", record)
-            finally:
-                os.close(fd)
-        except (OSError, ValueError, RecursionError):
+            record = json.loads(data) if data is not None else None
+        except (ValueError, RecursionError):
             continue
+        if isinstance(record, dict):
+            found[name] = cast("dict[str, Any]", record)
     return found

@@ -12,12 +12,14 @@ import stat
 from typing import NamedTuple
 
 from cc_orchestrator.core.errors import CcError, Corrupt
+from cc_orchestrator.core.text import line
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import index
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
-from cc_orchestrator.verify.drift import Drift, compare_worktree
+from cc_orchestrator.verify.drift import Drift, compare_worktree, list_ignored
+from cc_orchestrator.verify.evidence import DEPENDENCIES
 
 CHECKOUT_SECONDS = 300.0
 
@@ -39,10 +41,17 @@ class GroundError(Exception):
     """No tree that holds the result can be had; the text says why."""
 
 
-def prepare_ground(workspace: Workspace, spec: RunSpec, commit: str, tree: str, folder: str) -> Ground:
-    """Find or make the tree; `folder` is the job's. Raises GroundError."""
+def prepare_ground(
+    workspace: Workspace, spec: RunSpec, commit: str, tree: str, folder: str, *, mode: str = "auto"
+) -> Ground:
+    """Find or make the tree; `folder` is the job's. Raises GroundError.
+
+    `mode`: worktree takes the run's own tree while it holds the result; auto does so too, unless files lie there that git
+    ignores and that are no dependencies: what passes only beside them is no result; clean always makes a disposable tree.
+    """
     try:
-        why = _find_obstacle(workspace, spec, tree, folder)
+        why = "the rules want a clean checkout" if mode == "clean" else _find_obstacle(workspace, spec, tree, folder)
+        why = why or (_find_litter(str(spec.worktree)) if mode == "auto" else "")
         if not why:
             return Ground(str(spec.worktree), tree, "")
     except (GitError, CcError, OSError) as error:
@@ -76,6 +85,16 @@ def _find_obstacle(workspace: Workspace, spec: RunSpec, tree: str, folder: str) 
     if drift.changed or drift.untracked:
         return "the run's worktree has changed since"
     return ""
+
+
+def _find_litter(worktree: str) -> str:
+    ignored, _complete = list_ignored(worktree)
+    own = [path for path in ignored if not any(part in DEPENDENCIES for part in path.split("/"))]
+    return (
+        f"the run's worktree holds files that git ignores ({line(own[0], 80)}), which are no part of the result"
+        if own
+        else ""
+    )
 
 
 def find_users(workspace: Workspace, spec: RunSpec, since: float | None = None) -> list[str]:

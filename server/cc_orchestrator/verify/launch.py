@@ -19,11 +19,12 @@ from cc_orchestrator.verify.detached import start_detached
 from cc_orchestrator.verify.evidence import read_ended_run
 from cc_orchestrator.verify.job import read_job
 from cc_orchestrator.verify.record import verifications
+from cc_orchestrator.verify.rulefile import Loaded
 from cc_orchestrator.verify.verdict import hash_rules
 
 
 def start_verification(
-    workspace: Workspace, run_id: str, commands: Sequence[Command], *, timeout_seconds: float, channel: str, clock: Clock
+    workspace: Workspace, run_id: str, commands: Sequence[Command], rules: Loaded, *, timeout_seconds: float, channel: str, clock: Clock
 ) -> tuple[JobDir, bool]:  # fmt: skip
     """The job, and whether this call made it: the same request while one is under way gives that one.
 
@@ -37,7 +38,8 @@ def start_verification(
     shown = [command.shown for command in commands]
     request: dict[str, Any] = {
         "v": 1, "run_id": run_id, "task_id": spec.task_id, "commands": shown, "timeout_seconds": timeout_seconds,
-        "rules": hash_rules(scope=spec.scope._asdict(), commands=shown, timeout_seconds=timeout_seconds),
+        "rules": hash_rules(scope=spec.scope._asdict(), commands=shown, timeout_seconds=timeout_seconds, key=rules.key),
+        "key": rules.key,
         "workspace_root": workspace.root, "repository": workspace.repository, "actor": "controller", "channel": channel,
         "created_at": clock.now(), "repeatable": all(is_repeatable(command) for command in commands),
     }  # fmt: skip
@@ -50,8 +52,9 @@ def start_verification(
         job_id = new_id("ver", now=clock.now())
         job = start_detached(
             workspace, os.path.join(folder, job_id), {**request, "verify_id": job_id}, module="cc_orchestrator.verify.process",
-            # Not in argv and in no file of ours: a command may hold a secret.
-            stdin=json.dumps([command.argv for command in commands]).encode("utf-8", "surrogateescape"), clock=clock,
+            # Not in argv and in no file of ours: a command may hold a secret, and a worker must not find its hold-out checks.
+            stdin=json.dumps({"argvs": [command.argv for command in commands], "rules": rules.plain}).encode("utf-8", "surrogateescape"),
+            clock=clock,
         )  # fmt: skip
         return job, True
 

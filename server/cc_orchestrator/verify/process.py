@@ -6,37 +6,41 @@ Holds the job's lock for its life: killed, it is lost. Started by `verify.launch
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.text import line
-from cc_orchestrator.host.command import Command, Ran, run_command
-from cc_orchestrator.host.env import worker_env
-from cc_orchestrator.host.tree import MARKER, Tree
-from cc_orchestrator.verify.check import Check, name_some
+from cc_orchestrator.host.command import Command
 from cc_orchestrator.verify.checks import run_checks
-from cc_orchestrator.verify.commands import check_tests
 from cc_orchestrator.verify.detached import Owned, own_job, read_stdin
-from cc_orchestrator.verify.evidence import Evidence, collect_evidence
-from cc_orchestrator.verify.ground import Ground, GroundError, clear_ground, compare_ground, prepare_ground
+from cc_orchestrator.verify.evidence import collect_evidence
+from cc_orchestrator.verify.history import check_store, escalate_repeats, read_past
 from cc_orchestrator.verify.record import record_end, record_result
-from cc_orchestrator.verify.verdict import decide_verdict
+from cc_orchestrator.verify.rules import Rules, apply_levels, choose_profile, from_json
+from cc_orchestrator.verify.scanner import make_scan
+from cc_orchestrator.verify.survey import summarize_evidence
+from cc_orchestrator.verify.trial import Trial, run_trial
+from cc_orchestrator.verify.verdict import decide_verdict, measure_risk
 
-MAX_NAMED = 50
+
+class _Asked(NamedTuple):
+    """What came by stdin: one argv for each test command, and the rules."""
+
+    argvs: list[tuple[str, ...]]
+    rules: Rules
 
 
 def main(args: list[str]) -> int:
-    """`args`: job folder, lock descriptor (or -1: take it), bell descriptor (or -1: none). The argvs are on stdin, as JSON."""
+    """`args`: job folder, lock descriptor (or -1: take it), bell descriptor (or -1: none). What to run and the rules are on stdin, as JSON."""
     job = own_job(args)
     if job is None:
         return 1
     try:
         status, reason = "failed", f"internal: see {job.job.log}"
         try:
-            argvs = [tuple(argv) for argv in json.loads(read_stdin().decode("utf-8", "surrogateescape"))]
-            status, reason = _verify(job, argvs)
+            raw = json.loads(read_stdin().decode("utf-8", "surrogateescape"))
+            asked = _Asked([tuple(argv) for argv in raw["argvs"]], from_json(raw["rules"]))
+            status, reason = _verify(job, asked)
         finally:
             # Whatever went wrong, the end is told; the traceback goes to the log.
             record_end(job.workspace, job.job, job.journal, status, reason, job.clock)
@@ -45,113 +49,37 @@ def main(args: list[str]) -> int:
     return 0
 
 
-def _verify(job: Owned, argvs: list[tuple[str, ...]]) -> tuple[str, str]:
+def _verify(job: Owned, asked: _Asked) -> tuple[str, str]:
     """`(status, reason)` of the job."""
     try:
-        result = _make_result(job, argvs)
+        result = _make_result(job, asked)
         record_result(job.job, job.journal, result)
     except CcError as error:
         return "failed", line(f"{error.code}: {error.message}", 300)
     return "succeeded", ""
 
 
-def _make_result(job: Owned, argvs: list[tuple[str, ...]]) -> dict[str, Any]:
+def _make_result(job: Owned, asked: _Asked) -> dict[str, Any]:
     request = job.request
     evidence = collect_evidence(job.workspace, str(request["run_id"]))
-    checks = run_checks(evidence)
-    job.step("checks", outcomes={check.name: check.outcome for check in checks})
+    rules = choose_profile(asked.rules, [path for change in evidence.changes for path in change.paths])
     shown = cast("list[str]", request["commands"])
-    commands = [Command(text, argv) for text, argv in zip(shown, argvs, strict=True)]
-    tested = _test(job, evidence, checks, commands)
-    checks += tested.checks
+    commands = [Command(text, argv) for text, argv in zip(shown, asked.argvs, strict=True)]
+    past = read_past(job.workspace, evidence.spec.task_id)
+    scan = make_scan() if rules.scanner != "own" and rules.wants("secret_scanner") and evidence.changes else None
+    made = [*run_checks(evidence, rules, commands, scan), check_store(past, evidence.problems.get("journal", ""))]
+    job.step("checks", outcomes={check.name: check.outcome for check in made})
+    seconds = float(request["timeout_seconds"])
+    tried = run_trial(Trial(job.workspace, job.job, job.clock, job.step, seconds, evidence, rules, commands), made)
+    checks = escalate_repeats(apply_levels([*made, *tried.checks], rules), past, evidence.commit, rules.fail_limit)
     return {
-        "v": 1, "verify_id": job.job.job_id, "run_id": evidence.spec.run_id, "task_id": evidence.spec.task_id,
-        "status": "succeeded", "verdict": decide_verdict(checks), "checks": [check.to_json() for check in checks],
+        "v": 2, "verify_id": job.job.job_id, "run_id": evidence.spec.run_id, "task_id": evidence.spec.task_id,
+        "status": "succeeded", "verdict": decide_verdict(checks), "risk": measure_risk(checks),
+        "checks": [check.to_json() for check in checks], "preset": rules.preset, "key": request["key"],
         "commit": evidence.commit, "tree": evidence.tree, "base": evidence.spec.base, "rules": request["rules"],
         "scope": evidence.spec.scope._asdict(), "commands": shown, "timeout_seconds": request["timeout_seconds"],
-        "ran": [entry.to_json() for entry in tested.ran], "ground": tested.ground, "made": tested.made,
-        "changed": tested.changed, "containment": tested.containment,
-        "started_at": request["created_at"], "finished_at": job.clock.now(),
+        "ran": [entry.to_json() for entry in tried.ran],
+        "extra": {name: [entry.to_json() for entry in entries] for name, entries in tried.extra.items() if entries},
+        "ground": tried.ground, "made": tried.made, "changed": tried.changed, "containment": tried.containment,
+        "evidence": summarize_evidence(evidence), "started_at": request["created_at"], "finished_at": job.clock.now(),
     }  # fmt: skip
-
-
-class _Tested(NamedTuple):
-    checks: list[Check]
-    ran: list[Ran]
-    ground: str
-    made: list[str]
-    changed: list[str]
-    containment: str
-
-
-def _test(job: Owned, evidence: Evidence, checks: list[Check], commands: list[Command]) -> _Tested:
-    """Run the commands against the result, and look at what they left."""
-    why_not = _find_reason_not_to(evidence, checks) if commands else ""
-    if not commands or why_not:
-        return _Tested([check_tests((), len(commands), why_not)], [], "", [], [], "")
-    spec = evidence.spec
-    try:
-        ground = prepare_ground(job.workspace, spec, str(evidence.commit), str(evidence.tree), job.job.path)
-    except GroundError as error:
-        why = f"the result could not be checked out: {line(str(error), 200)}"
-        return _Tested([check_tests((), len(commands), why)], [], "", [], [], "")
-    since = job.clock.now()
-    tree = Tree.contain(job.job.job_id)
-    try:
-        ran = _run_all(job, commands, os.path.join(ground.root, spec.subfolder), tree)
-    finally:
-        tree.close()
-    check, made, changed = _look_after(job, evidence, ground, since)
-    found = [check_tests(ran, len(commands)), check]
-    return _Tested(found, ran, ground.why or "the run's worktree", made, changed, tree.level)
-
-
-def _find_reason_not_to(evidence: Evidence, checks: list[Check]) -> str:
-    if evidence.commit is None or evidence.tree is None:
-        return "the run has no result commit to test"
-    if any(check.name == "repository" and check.outcome == "fail" for check in checks):
-        # A checkout would run what was planted.
-        return "not run: something was planted in the repository (see check repository)"
-    return ""
-
-
-def _run_all(job: Owned, commands: list[Command], cwd: str, tree: Tree) -> list[Ran]:
-    # The marker keeps our own doors and CLI shut to what the commands start, and lets a sweep find what is left of it.
-    env = worker_env(os.environ, (), {MARKER: job.job.job_id})
-    ran: list[Ran] = []
-    for number, command in enumerate(commands, 1):
-        job.step("command", number=number, command=command.shown)
-        entry = run_command(
-            command, cwd=cwd, env=env, seconds=float(job.request["timeout_seconds"]),
-            log_path=job.job.at(f"command-{number}.log"), tree=tree, clock=job.clock,
-        )  # fmt: skip
-        job.step("command_end", number=number, outcome=entry.outcome, exit=entry.exit, seconds=entry.seconds)
-        ran.append(entry)
-    return ran
-
-
-def _look_after(job: Owned, evidence: Evidence, ground: Ground, since: float) -> tuple[Check, list[str], list[str]]:
-    """The check `tree`, the files that the commands made, the tracked files that they changed."""
-    try:
-        drift = compare_ground(ground, job.job.path)
-    except GroundError as error:
-        return Check("tree", "unverified", None, None, str(error), "blocked"), [], []
-    # Files of the file system may be stamped a tick before our clock.
-    clear_ground(job.workspace, evidence.spec, ground, drift, since - 0.1)
-    changed = list(drift.changed)
-    if changed:
-        text = f"tracked files changed while the commands ran, so they did not test the result: {name_some(changed)}"
-        return (
-            Check("tree", "unverified", {"changed": len(changed)}, {"changed": 0}, text),
-            _named(drift.untracked),
-            _named(changed),
-        )
-    return (
-        Check("tree", "pass", {"made": len(drift.untracked)} if drift.untracked else None),
-        _named(drift.untracked),
-        [],
-    )
-
-
-def _named(paths: Sequence[str]) -> list[str]:
-    return [line(path, 200) for path in paths[:MAX_NAMED]]

@@ -27,6 +27,7 @@ from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.verify.diff import sealed_git
 from cc_orchestrator.verify.ground import remove_disposable
 from cc_orchestrator.verify.job import JobState, read_job
+from cc_orchestrator.verify.rulekey import rules_key
 from cc_orchestrator.verify.verdict import is_current
 
 KILL_SECONDS = 4.0
@@ -84,7 +85,7 @@ def record_result(job: JobDir, journal: Journal, result: Result) -> JobState:
     step = {
         "step": "result", "n": number, "sha256": digest, "verdict": result["verdict"], "commit": result["commit"],
         "tree": result["tree"], "rules": result["rules"],
-        "checks": {check["check"]: check["outcome"] for check in result["checks"]},
+        "checks": {check["check"]: check["outcome"] for check in result["checks"]}, "risk": result["risk"]["risk"],
     }  # fmt: skip
     journal.append([Fact(ev.JOB_STEP, step)])
     journal.sync()
@@ -164,4 +165,6 @@ def current_result(spec: RunSpec, state: dict[str, Any]) -> tuple[str | None, st
 def speaks_of_now(result: Result, spec: RunSpec, state: dict[str, Any]) -> bool:
     """Whether a result is about what the run's ref names now, by today's rules. Raises Corrupt."""
     commit, tree = current_result(spec, state)
-    return is_current(result, commit=commit, tree=tree, scope=spec.scope._asdict())
+    asked = cast("dict[str, Any]", result.get("key") or {}).get("asked")
+    key = rules_key(Workspace(spec.workspace_root, spec.repository), asked)
+    return is_current(result, commit=commit, tree=tree, scope=spec.scope._asdict(), key=key)

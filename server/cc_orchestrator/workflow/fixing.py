@@ -24,6 +24,7 @@ from cc_orchestrator.verify.job import WatchedJob, read_job
 from cc_orchestrator.verify.launch import start_verification
 from cc_orchestrator.verify.record import read_result
 from cc_orchestrator.verify.reviews import read_findings, read_outcome, record_close, record_outcome
+from cc_orchestrator.verify.rulefile import load_rules
 from cc_orchestrator.workflow.fix_moves import Move, Round, choose_move
 from cc_orchestrator.workflow.review import Wanted, start_review
 from cc_orchestrator.workflow.review_pack import render_findings
@@ -105,8 +106,8 @@ def _as_json(entry: Round) -> dict[str, Any]:
 
 def _look(owned: Owned, commands: list[Command], run_id: str, how: str, caller: Caller) -> _Seen:
     job, _made = start_verification(
-        owned.workspace, run_id, commands, timeout_seconds=float(owned.request["timeout_seconds"]), channel=caller.channel,
-        clock=owned.clock,
+        owned.workspace, run_id, commands, load_rules(owned.workspace, {}), timeout_seconds=float(owned.request["timeout_seconds"]),
+        channel=caller.channel, clock=owned.clock,
     )  # fmt: skip
     owned.step("verify", verify_id=job.job_id, of=run_id)
     await_all([WatchedJob(job)], JOB_SECONDS, owned.clock)

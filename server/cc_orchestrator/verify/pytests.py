@@ -1,0 +1,362 @@
+"""What a Python test file tests, read by its syntax tree: cases, their assertions and how strong these are, skips. Pure.
+
+Only what would run counts: nothing after an unconditional end, below a constant false, or in a `try` or `suppress` that swallows it.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+#: Strengths: an exact comparison, a looser one, mere truth; 0 proves nothing.
+EXACT, LOOSE, TRUTH, NOTHING = 3, 2, 1, 0
+_EXACT_CALLS = frozenset({
+    "assertEqual", "assertEquals", "assertIs", "assertRaises", "assertRaisesRegex", "assertListEqual", "assertDictEqual", "assertSetEqual",
+    "assertTupleEqual", "assertCountEqual", "assertSequenceEqual", "assertMultiLineEqual", "assertAlmostEqual", "assert_equal",
+    "assert_array_equal", "assert_allclose", "assert_frame_equal", "assert_called_once_with", "assert_called_with", "assert_has_calls",
+    "assertWarns", "assertLogs", "raises", "warns", "assert_raises",
+})  # fmt: skip
+_TRUTH_CALLS = frozenset(
+    {"assertTrue", "assertIsNotNone", "assertIsInstance", "assertNotEqual", "assert_", "assertIsNot", "assert_called"}
+)
+_SWALLOWS = frozenset({"Exception", "BaseException", "AssertionError"})
+_SKIP_WORDS = frozenset({"skip", "skipif", "skipIf", "skipUnless", "xfail", "expectedFailure"})
+_SKIP_CALLS = frozenset({"skip", "skipTest", "xfail", "importorskip"})
+
+
+class Assertion(NamedTuple):
+    """`text` is its normal form; `constants` what it compares with; `names` what it calls or reads."""
+
+    text: str
+    strength: int
+    constants: frozenset[str]
+    names: frozenset[str]
+
+
+class Case(NamedTuple):
+    """One collected test. `cases` counts its parameter sets; `body` is the normal form of what it does."""
+
+    name: str
+    assertions: tuple[Assertion, ...]
+    skips: tuple[str, ...]
+    cases: int
+    constants: frozenset[str]
+    names: frozenset[str]
+    body: str
+
+
+def is_collected(path: str) -> bool:
+    """Whether pytest or unittest would look into a file of this name."""
+    name = os.path.basename(path)
+    stem = name[:-3]
+    return name.endswith(".py") and (stem.startswith("test") or stem.endswith(("_test", "_tests")))
+
+
+def read_cases(text: bytes) -> dict[str, Case]:
+    """Its cases by name. Raises SyntaxError, ValueError, RecursionError for what is no Python."""
+    module = ast.parse(text)
+    found: dict[str, Case] = {}
+    shared = _block_skips(module.body, toplevel=True)
+    for node in _live(module.body):
+        if isinstance(node, Function) and node.name.startswith("test"):
+            found[node.name] = _case(node.name, node, shared)
+        elif isinstance(node, ast.ClassDef) and _holds_tests(node):
+            skips = [*shared, *_decorator_skips(node.decorator_list), *_block_skips(node.body, toplevel=False)]
+            for name in [name for name in found if name.startswith(f"{node.name}.")]:
+                del found[name]
+            for item in node.body:
+                if isinstance(item, Function) and item.name.startswith("test"):
+                    name = f"{node.name}.{item.name}"
+                    found[name] = _case(name, item, skips)
+    return found
+
+
+def defined_names(text: bytes) -> set[str]:
+    """Functions, classes, methods and module variables that a Python file defines. Raises as `read_cases`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign):
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return found
+
+
+def _holds_tests(node: ast.ClassDef) -> bool:
+    return node.name.startswith("Test") or any(_last(base) not in ("object", "") for base in node.bases)
+
+
+def _last(node: ast.AST) -> str:
+    if isinstance(node, ast.Call):
+        return _last(node.func)
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _live(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements of a block that can run, those of constant branches and of `with` and `try` included."""
+    for node in body:
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Constant):
+            yield from _live(node.body if node.test.value else node.orelse)
+            continue
+        if isinstance(node, ast.If):
+            yield from _live(node.body)
+            yield from _live(node.orelse)
+            continue
+        yield node
+
+
+def _case(name: str, node: Function, skips: Sequence[str]) -> Case:
+    own = [*skips, *_decorator_skips(node.decorator_list), *_call_skips(node.body)]
+    inside = [item for part in (*node.body, *node.decorator_list) for item in ast.walk(part)]
+    body = "\n".join(ast.dump(part) for part in node.body)
+    return Case(
+        name, tuple(_assertions(node.body)), tuple(sorted(own)), _count_parameters(node.decorator_list, node.body),
+        frozenset(_constants(inside)), frozenset(_names(inside)), body,
+    )  # fmt: skip
+
+
+def _constants(nodes: Sequence[ast.AST]) -> set[str]:
+    return {repr(node.value) for node in nodes if isinstance(node, ast.Constant)}
+
+
+def _names(nodes: Sequence[ast.AST]) -> set[str]:
+    found = {node.id for node in nodes if isinstance(node, ast.Name)}
+    found |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    for node in nodes:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def _count_parameters(decorators: Sequence[ast.expr], body: Sequence[ast.stmt]) -> int:
+    count = 1
+    for node in decorators:
+        if isinstance(node, ast.Call) and _last(node) in ("parametrize", "expand") and node.args:
+            values = node.args[-1]
+            if isinstance(values, (ast.List, ast.Tuple, ast.Set)):
+                count *= len(values.elts)
+    for node in body:
+        if isinstance(node, ast.For) and isinstance(node.iter, (ast.List, ast.Tuple)):
+            count *= len(node.iter.elts)
+    return count
+
+
+def _assertions(body: Sequence[ast.stmt]) -> Iterator[Assertion]:
+    for node in body:
+        if isinstance(node, ast.Assert):
+            yield _assertion(node, judge_expression(node.test))
+        elif isinstance(node, ast.Expr):
+            call = node.value.value if isinstance(node.value, ast.Await) else node.value
+            if isinstance(call, ast.Call) and (strength := _judge_call(call)) is not None:
+                yield _assertion(node, strength)
+        elif isinstance(node, (ast.With, ast.AsyncWith)):
+            yield from _with_assertions(node)
+        else:
+            for block in _inner_blocks(node):
+                yield from _assertions(block)
+        if _ends(node):
+            return
+
+
+def _inner_blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
+    """The blocks of a compound statement that run, and whose failures reach the runner."""
+    if isinstance(node, ast.If):
+        yield list(_live([node]))
+    elif isinstance(node, (ast.For, ast.AsyncFor)):
+        if not (isinstance(node.iter, (ast.List, ast.Tuple)) and not node.iter.elts):
+            yield node.body
+    elif isinstance(node, ast.While):
+        if not (isinstance(node.test, ast.Constant) and not node.test.value):
+            yield node.body
+    elif isinstance(node, ast.Try):
+        if not any(_swallows(handler) for handler in node.handlers):
+            yield node.body
+        yield node.orelse
+        yield node.finalbody
+
+
+def _with_assertions(node: ast.With | ast.AsyncWith) -> Iterator[Assertion]:
+    for item in node.items:
+        call = item.context_expr
+        if isinstance(call, ast.Call):
+            if _last(call) == "suppress" and any(_last(arg) in _SWALLOWS for arg in call.args):
+                return
+            strength = _judge_call(call)
+            if strength is not None:
+                broad = bool(call.args) and _last(call.args[0]) in ("Exception", "BaseException")
+                yield _assertion(node, TRUTH if broad else strength)
+    yield from _assertions(node.body)
+
+
+def _ends(node: ast.stmt) -> bool:
+    if isinstance(node, (ast.Return, ast.Raise)):
+        return True
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and _last(node.value) in ("skip", "skipTest", "xfail", "_exit", "exit")
+    )
+
+
+def _swallows(handler: ast.ExceptHandler) -> bool:
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    broad = any(kind is None or _last(kind) in _SWALLOWS for kind in kinds)
+    return broad and not any(
+        isinstance(node, (ast.Raise, ast.Assert)) or _is_fail(node) for part in handler.body for node in ast.walk(part)
+    )
+
+
+def _is_fail(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and (_last(node) == "fail" or _judge_call(node) is not None)
+
+
+def _assertion(node: ast.stmt, strength: int) -> Assertion:
+    inside = list(ast.walk(node))
+    return Assertion(ast.dump(node), strength, frozenset(_constants(inside)), frozenset(_names(inside)))
+
+
+def judge_expression(node: ast.expr) -> int:
+    """How much a true expression proves."""
+    if isinstance(node, ast.BoolOp):
+        parts = [judge_expression(value) for value in node.values]
+        if isinstance(node.op, ast.And):
+            return max(parts)
+        return (
+            NOTHING
+            if any(isinstance(value, ast.Constant) and value.value for value in node.values)
+            else min(min(parts), LOOSE)
+        )
+    if isinstance(node, ast.UnaryOp):
+        return NOTHING if isinstance(node.operand, ast.Constant) else min(judge_expression(node.operand), LOOSE)
+    if isinstance(node, ast.Compare):
+        return _judge_compare(node)
+    if isinstance(node, (ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.Lambda, ast.JoinedStr)):
+        return NOTHING
+    return TRUTH
+
+
+def _judge_compare(node: ast.Compare) -> int:
+    sides = [node.left, *node.comparators]
+    if all(isinstance(side, ast.Constant) for side in sides) or len({ast.dump(side) for side in sides}) < len(sides):
+        return NOTHING
+    op = node.ops[0]
+    if isinstance(op, (ast.Eq, ast.Is)):
+        return EXACT
+    if (
+        isinstance(op, ast.GtE)
+        and _last(node.left) == "len"
+        and isinstance(sides[1], ast.Constant)
+        and sides[1].value == 0
+    ):
+        return NOTHING
+    return TRUTH if isinstance(op, (ast.NotEq, ast.IsNot)) else LOOSE
+
+
+def _judge_call(node: ast.Call) -> int | None:
+    """None for a call that is no assertion."""
+    name = _last(node)
+    if not (name.startswith("assert") or name in ("raises", "warns", "fail")):
+        return None
+    args = node.args
+    if name in ("assertTrue", "assertFalse", "assert_") and args:
+        return judge_expression(args[0])
+    if name not in ("assertRaises", "assertRaisesRegex", "raises") and _says_nothing(args):
+        return NOTHING
+    if args and isinstance(args[0], ast.Constant) and len(args) == 1 and name != "fail":
+        return NOTHING
+    return EXACT if name in _EXACT_CALLS else TRUTH if name in _TRUTH_CALLS else LOOSE
+
+
+def _says_nothing(args: Sequence[ast.expr]) -> bool:
+    if len(args) < 2:
+        return False
+    return all(isinstance(arg, ast.Constant) for arg in args[:2]) or ast.dump(args[0]) == ast.dump(args[1])
+
+
+def _decorator_skips(decorators: Sequence[ast.expr]) -> list[str]:
+    return [_last(node) for node in decorators if _last(node) in _SKIP_WORDS and not _runs_here(node)]
+
+
+def _call_skips(body: Sequence[ast.stmt]) -> list[str]:
+    found: list[str] = []
+    for node in _live(body):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _last(node.value) in _SKIP_CALLS:
+            found.append(_last(node.value))
+        elif isinstance(node, ast.Raise) and node.exc is not None and _last(node.exc) in ("SkipTest", "Skipped"):
+            found.append("SkipTest")
+        elif isinstance(node, ast.Return):
+            found.append("return")
+            break
+    if found[-1:] == ["return"] and body and isinstance(body[-1], ast.Return):
+        found.pop()
+    return found
+
+
+def _block_skips(body: Sequence[ast.stmt], *, toplevel: bool) -> list[str]:
+    """What skips all tests of a module or class."""
+    found: list[str] = []
+    for node in _live(body):
+        if isinstance(node, ast.Assign) and any(_last(target) == "pytestmark" for target in node.targets):
+            marks = node.value.elts if isinstance(node.value, (ast.List, ast.Tuple)) else [node.value]
+            found += _decorator_skips(marks)
+        elif isinstance(node, ast.Assign) and any(_last(target) == "__test__" for target in node.targets):
+            found += ["__test__"] if isinstance(node.value, ast.Constant) and not node.value.value else []
+        elif isinstance(node, Function) and node.name in (
+            "setUp",
+            "setUpClass",
+            "setUpModule",
+            "asyncSetUp",
+            "setup_method",
+            "load_tests",
+        ):
+            found += ["load_tests"] if node.name == "load_tests" and toplevel else _call_skips(node.body)
+    return [*found, *_call_skips(body)] if toplevel else found
+
+
+def _runs_here(node: ast.expr) -> bool:
+    """Whether a skip's condition plainly names a platform or version that is not this one."""
+    if not (isinstance(node, ast.Call) and node.args and _last(node) in ("skipif", "skipIf", "skipUnless")):
+        return False
+    verdict = _evaluate(node.args[0])
+    return verdict is not None and verdict == (_last(node) == "skipUnless")
+
+
+def _evaluate(node: ast.expr) -> bool | None:
+    """The truth of a plain question about platform or version, None for any other."""
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "startswith"
+        and node.args
+    ):
+        known, value = _platform(node.func.value), node.args[0]
+        if isinstance(known, str) and isinstance(value, ast.Constant) and isinstance(value.value, str):
+            return known.startswith(value.value)
+        return None
+    if not (isinstance(node, ast.Compare) and len(node.ops) == 1):
+        return None
+    known, other = _platform(node.left), node.comparators[0]
+    if isinstance(known, str) and isinstance(other, ast.Constant) and isinstance(node.ops[0], (ast.Eq, ast.NotEq)):
+        return (known == other.value) == isinstance(node.ops[0], ast.Eq)
+    if isinstance(known, tuple) and isinstance(other, ast.Tuple) and isinstance(node.ops[0], (ast.Lt, ast.GtE)):
+        numbers = tuple(
+            item.value for item in other.elts if isinstance(item, ast.Constant) and isinstance(item.value, int)
+        )
+        return (known < numbers) == isinstance(node.ops[0], ast.Lt)
+    return None
+
+
+def _platform(node: ast.expr) -> str | tuple[int, ...] | None:
+    if not isinstance(node, ast.Attribute):
+        return None
+    owner = _last(node.value)
+    facts: dict[tuple[str, str], str | tuple[int, ...]] = {
+        ("sys", "platform"): sys.platform, ("os", "name"): os.name, ("sys", "version_info"): tuple(sys.version_info[:3]),
+    }  # fmt: skip
+    return facts.get((owner, node.attr))
