@@ -147,6 +147,9 @@ def _find_weaker(before: Case, now: Case, fresh: Sequence[Case]) -> Iterator[str
     added = Counter(now.skips) - Counter(before.skips)
     if added:
         yield f"left out by {', '.join(sorted(added))}"
+    tested = {name for entry in before.assertions for name in _tested(entry)}
+    if replaced := (now.patched - before.patched) & tested:
+        yield f"what it tests is replaced: {min(replaced)}"
     if now.cases < before.cases and not before.constants <= now.constants:
         yield f"{before.cases} sets of parameters, now {now.cases}"
     lost = list((Counter(before.assertions) - Counter(now.assertions)).elements())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -38,7 +38,10 @@ class Assertion(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One collected test. `cases` counts its parameter sets; `body` is the normal form of what it does."""
+    """One collected test. `cases` counts its parameter sets; `body` is the normal form of what it does.
+
+    `patched` are names that it replaces by something else while it runs.
+    """
 
     name: str
     assertions: tuple[Assertion, ...]
@@ -47,6 +50,7 @@ class Case(NamedTuple):
     constants: frozenset[str]
     names: frozenset[str]
     body: str
+    patched: frozenset[str]
 
 
 def is_collected(path: str) -> bool:
@@ -61,17 +65,19 @@ def read_cases(text: bytes) -> dict[str, Case]:
     module = ast.parse(text)
     found: dict[str, Case] = {}
     shared = _block_skips(module.body, toplevel=True)
+    helpers = _find_helpers(module)
     for node in _live(module.body):
         if isinstance(node, Function) and node.name.startswith("test"):
-            found[node.name] = _case(node.name, node, shared)
+            found[node.name] = _case(node.name, node, shared, helpers, frozenset())
         elif isinstance(node, ast.ClassDef) and _holds_tests(node):
             skips = [*shared, *_decorator_skips(node.decorator_list), *_block_skips(node.body, toplevel=False)]
             for name in [name for name in found if name.startswith(f"{node.name}.")]:
                 del found[name]
+            patched = _find_patched([item for item in node.body if not _is_test(item)], node.decorator_list)
             for item in node.body:
                 if isinstance(item, Function) and item.name.startswith("test"):
                     name = f"{node.name}.{item.name}"
-                    found[name] = _case(name, item, skips)
+                    found[name] = _case(name, item, skips, helpers, patched)
     return found
 
 
@@ -111,13 +117,44 @@ def _live(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
         yield node
 
 
-def _case(name: str, node: Function, skips: Sequence[str]) -> Case:
+def _is_test(node: ast.stmt) -> bool:
+    return isinstance(node, Function) and node.name.startswith("test")
+
+
+def _find_helpers(module: ast.Module) -> dict[str, int]:
+    """Functions of a test file that assert for its tests: `{name: the strongest of their assertions}`."""
+    found: dict[str, int] = {}
+    for node in ast.walk(module):
+        if isinstance(node, Function) and not node.name.startswith("test"):
+            strength = max((entry.strength for entry in _assertions(node.body, {})), default=NOTHING)
+            if strength:
+                found[node.name] = strength
+    return found
+
+
+def _find_patched(body: Sequence[ast.stmt], decorators: Sequence[ast.expr]) -> frozenset[str]:
+    """Last parts of names that mocks or assignments to attributes replace."""
+    found: set[str] = set()
+    for node in [item for part in (*body, *decorators) for item in ast.walk(part)]:
+        if isinstance(node, ast.Call) and _last(node) in ("patch", "object", "setattr", "multiple"):
+            values = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+            found |= {value.rpartition(".")[2] for value in values if isinstance(value, str)}
+        elif isinstance(node, ast.Assign):
+            found |= {
+                target.attr
+                for target in node.targets
+                if isinstance(target, ast.Attribute) and _last(target.value) != "self"
+            }
+    return frozenset(found)
+
+
+def _case(name: str, node: Function, skips: Sequence[str], helpers: Mapping[str, int], patched: frozenset[str]) -> Case:
     own = [*skips, *_decorator_skips(node.decorator_list), *_call_skips(node.body)]
     inside = [item for part in (*node.body, *node.decorator_list) for item in ast.walk(part)]
     body = "\n".join(ast.dump(part) for part in node.body)
     return Case(
-        name, tuple(_assertions(node.body)), tuple(sorted(own)), _count_parameters(node.decorator_list, node.body),
-        frozenset(_constants(inside)), frozenset(_names(inside)), body,
+        name, tuple(_assertions(node.body, helpers)), tuple(sorted(own)), _count_parameters(node.decorator_list, node.body),
+        frozenset(_constants(inside)), frozenset(_names(inside)), body, patched | _find_patched(node.body, node.decorator_list),
     )  # fmt: skip
 
 
@@ -147,19 +184,20 @@ def _count_parameters(decorators: Sequence[ast.expr], body: Sequence[ast.stmt]) 
     return count
 
 
-def _assertions(body: Sequence[ast.stmt]) -> Iterator[Assertion]:
+def _assertions(body: Sequence[ast.stmt], helpers: Mapping[str, int]) -> Iterator[Assertion]:
     for node in body:
         if isinstance(node, ast.Assert):
             yield _assertion(node, judge_expression(node.test))
         elif isinstance(node, ast.Expr):
             call = node.value.value if isinstance(node.value, ast.Await) else node.value
-            if isinstance(call, ast.Call) and (strength := _judge_call(call)) is not None:
+            strength = (_judge_call(call) if isinstance(call, ast.Call) else None) or helpers.get(_last(call))
+            if strength is not None:
                 yield _assertion(node, strength)
         elif isinstance(node, (ast.With, ast.AsyncWith)):
-            yield from _with_assertions(node)
+            yield from _with_assertions(node, helpers)
         else:
             for block in _inner_blocks(node):
-                yield from _assertions(block)
+                yield from _assertions(block, helpers)
         if _ends(node):
             return
 
@@ -181,7 +219,7 @@ def _inner_blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
         yield node.finalbody
 
 
-def _with_assertions(node: ast.With | ast.AsyncWith) -> Iterator[Assertion]:
+def _with_assertions(node: ast.With | ast.AsyncWith, helpers: Mapping[str, int]) -> Iterator[Assertion]:
     for item in node.items:
         call = item.context_expr
         if isinstance(call, ast.Call):
@@ -191,7 +229,7 @@ def _with_assertions(node: ast.With | ast.AsyncWith) -> Iterator[Assertion]:
             if strength is not None:
                 broad = bool(call.args) and _last(call.args[0]) in ("Exception", "BaseException")
                 yield _assertion(node, TRUTH if broad else strength)
-    yield from _assertions(node.body)
+    yield from _assertions(node.body, helpers)
 
 
 def _ends(node: ast.stmt) -> bool:
@@ -247,7 +285,7 @@ def _judge_compare(node: ast.Compare) -> int:
         return NOTHING
     op = node.ops[0]
     if isinstance(op, (ast.Eq, ast.Is)):
-        return EXACT
+        return LOOSE if any(isinstance(side, ast.Call) and _is_wide(side) for side in sides) else EXACT
     if (
         isinstance(op, ast.GtE)
         and _last(node.left) == "len"
@@ -270,7 +308,22 @@ def _judge_call(node: ast.Call) -> int | None:
         return NOTHING
     if args and isinstance(args[0], ast.Constant) and len(args) == 1 and name != "fail":
         return NOTHING
+    if _is_wide(node):
+        return LOOSE
     return EXACT if name in _EXACT_CALLS else TRUTH if name in _TRUTH_CALLS else LOOSE
+
+
+def _is_wide(node: ast.Call) -> bool:
+    """Whether a comparison of numbers allows so much that it is no exact one."""
+    for keyword in node.keywords:
+        value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+        if not isinstance(value, (int, float)):
+            continue
+        if (keyword.arg == "places" and value < 3) or (
+            keyword.arg in ("delta", "abs", "rel", "atol", "rtol", "rel_tol", "abs_tol") and value > 0.01
+        ):
+            return True
+    return False
 
 
 def _says_nothing(args: Sequence[ast.expr]) -> bool:
