@@ -60,6 +60,18 @@ def test_one_run_of_a_batch_is_taken_back_alone(tmp_path: Path) -> None:
     assert [name for name in ("a", "b", "c") if (door.cwd / name).exists()] == ["a", "c"]
 
 
+def test_what_a_batch_found_there_already_is_not_its_to_take_back(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    old, new = accepted(door, {"old": "1\n"}), accepted(door, {"new": "1\n"})
+    git(door.cwd, "merge", "-q", "--no-ff", "-m", "by hand", f"refs/cc/runs/{old}")
+    done = door.call("cc_deliver", run_ids=[old, new], target="main")
+    assert {row["run_id"]: row["how"] for row in done["landed"]} == {old: "already_contained", new: "merged"}
+    with pytest.raises(Conflict, match="we did not bring it"):
+        door.call(ROLL, run_id=old)
+    assert door.call(ROLL, run_id=new, dry_run=False)["how"] == "reverted"
+    assert [name for name in ("old", "new") if (door.cwd / name).exists()] == ["old"]
+
+
 def test_what_is_not_proved_safe_is_refused_and_named(tmp_path: Path) -> None:
     door = Door(tmp_path)
     run_id = accepted(door, {"a": "1\n"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from cc_orchestrator.core.errors import ApprovalRequired, Conflict, Corrupt, InvalidRequest, NotFound, VerifyFailed
 from kit.door import Door
+from kit.repos import git
 
 pytestmark = pytest.mark.process
 PASSES = [f"{sys.executable} -c pass"]
@@ -155,10 +157,15 @@ def test_a_store_that_was_changed_holds_everything(tmp_path: Path) -> None:
             door.call("cc_open_items", **call)
     with pytest.raises(Corrupt, match="nothing is accepted"):
         door.call("cc_accept", run_id=run_id)
-    # Emptied is no better than changed.
+    # Emptied or deleted is no better than changed.
     path.write_bytes(b"")
     with pytest.raises(Corrupt):
         door.call("cc_accept", run_id=run_id)
+    shutil.rmtree(path.parent)
+    with pytest.raises(Corrupt, match="refs/cc/open-items"):
+        door.call("cc_accept", run_id=run_id)
+    git(door.cwd, "update-ref", "-d", "refs/cc/open-items")
+    assert door.call("cc_accept", run_id=run_id)["decision"] == "accept"
 
 
 def test_many_at_once_make_one_item_of_one_key(tmp_path: Path) -> None:

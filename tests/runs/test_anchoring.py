@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cc_orchestrator.core.clock import SystemClock
-from cc_orchestrator.runs.anchoring import REF, anchor_ledger, check_workspace_ledger, read_anchors
+from cc_orchestrator.runs.anchoring import REF, anchor_ledger
+from cc_orchestrator.runs.auditing import check_workspace_ledger, read_anchors
 from cc_orchestrator.store import ledger
 from cc_orchestrator.store.paths import Workspace
 from kit.repos import fingerprint, git, make_repo
@@ -51,7 +56,7 @@ def test_an_anchor_names_the_newest_record_and_touches_nothing_of_the_user(works
     assert anchor_ledger(workspace, CLOCK) == second
     assert (fingerprint(workspace.root), git(workspace.root, "for-each-ref", "refs/heads", "refs/tags")) == before
     git(workspace.root, "fsck", "--strict")
-    anchors = read_anchors(workspace)
+    anchors = read_anchors(workspace, workspace.ledger, REF)
     assert anchors is not None
     assert [anchor.n for anchor in anchors.found] == [4, 3]
     report = check_workspace_ledger(workspace)
@@ -142,3 +147,41 @@ def test_a_detached_head_does_not_matter(workspace: Workspace) -> None:
     anchor = anchor_ledger(workspace, CLOCK)
     assert anchor is not None
     assert git(workspace.root, "rev-parse", REF) == anchor.commit
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_one_changed_byte_in_any_file_of_the_ledger_is_found(workspace: Workspace, data: st.DataObject) -> None:
+    anchor_ledger(workspace, CLOCK)
+    files = [path for path in sorted(Path(workspace.ledger).iterdir()) if path.stat().st_size]
+    assert {"anchored.json", "head.json"} < {path.name for path in files}
+    path = data.draw(st.sampled_from(files))
+    original = path.read_bytes()
+    at = data.draw(st.integers(0, len(original) - 1))
+    changed = bytearray(original)
+    changed[at] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(changed))
+    try:
+        assert path.name in found(workspace)
+    finally:
+        path.write_bytes(original)
+
+
+def test_several_processes_that_append_and_anchor_at_once_end_with_the_last_record_anchored(
+    workspace: Workspace,
+) -> None:
+    code = (
+        "import sys\nfrom cc_orchestrator.core.clock import SystemClock\nfrom cc_orchestrator.runs.anchoring import anchor_ledger\n"
+        "from cc_orchestrator.store import ledger\nfrom cc_orchestrator.store.paths import Workspace\n"
+        "place, clock = Workspace(sys.argv[1], sys.argv[1]), SystemClock()\n"
+        "for i in range(5):\n"
+        "    ledger.append(place.ledger, {'kind': 'run', 'ts': clock.now(), 'subject': {'run_id': f'{sys.argv[2]}-{i}'}})\n"
+        "    anchor_ledger(place, clock)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(ledger.__file__).resolve().parents[2])}
+    writers = [subprocess.Popen([sys.executable, "-c", code, workspace.root, str(n)], env=env) for n in range(4)]
+    assert [writer.wait(50) for writer in writers] == [0] * 4
+    report = check_workspace_ledger(workspace)
+    assert (report.problems, report.count, report.anchored) == ([], 23, 23)
+    git(workspace.root, "gc", "--quiet", "--prune=now")
+    assert check_workspace_ledger(workspace).anchored == 23

@@ -93,7 +93,7 @@ class _Round:
         candidate, report = self._tried[count]
         runs = [
             {"run_id": entry.spec.run_id, "task_id": entry.spec.task_id, "result": entry.commit, "verify_id": entry.verify_id,
-             "tested_tree": candidate.tree == entry.tree}
+             "tested_tree": candidate.tree == entry.tree, **({"contained": True} if entry.contained else {})}
             for entry in self._entries[:count]
         ]  # fmt: skip
         promote(self._desk, {

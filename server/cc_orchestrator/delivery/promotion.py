@@ -65,15 +65,17 @@ def tell_landed(desk: Desk, plan: Row, reason: str | None = None) -> None:
     """Receipts of a move that was made, one for each run; then the step."""
     rows: list[Row] = []
     for run in plan["runs"]:
+        # One that the target held before was not brought by this move.
+        how = "already_contained" if run.get("contained") else plan["how"]
         observed = {
-            "status": "succeeded", "how": plan["how"], "target": plan["target"], "before": plan["before"], "after": plan["after"],
+            "status": "succeeded", "how": how, "target": plan["target"], "before": plan["before"], "after": plan["after"],
             "result": run.get("result"), "verify_id": run.get("verify_id"), "tested_tree": bool(run.get("tested_tree")),
             "gates": plan.get("gates"), "together": [row["run_id"] for row in plan["runs"]] if len(plan["runs"]) > 1 else None,
             "undoes": plan.get("undoes"), "reason": reason,
         }  # fmt: skip
         receipt = _give_receipt(desk, run, observed)
         rows.append({
-            **run, **{key: plan.get(key) for key in ("how", "target", "before", "after", "gates")}, "receipt": receipt["n"],
+            **run, **{key: plan.get(key) for key in ("target", "before", "after", "gates")}, "how": how, "receipt": receipt["n"],
             **({"reason": reason} if reason else {}),
         })  # fmt: skip
     anchor_ledger(desk.workspace, desk.clock)

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.late import load
@@ -96,35 +95,42 @@ def _socket_path(run_id: str) -> str:
     return os.path.join(runtime_folder(), f"px-{run_id[-20:]}")
 
 
-class Proxy(NamedTuple):
-    """The running way out: its socket's path and its process."""
+class Proxy:
+    """The way out. It listens from the start; its process may come after the worker's, which then need not wait for it."""
 
-    path: str
-    process: subprocess.Popen[bytes]
-
-    @classmethod
-    def start(cls, run_id: str, hosts: Sequence[str]) -> Proxy:
-        """Listen, then start it. Raises SpawnError."""
+    def __init__(self, run_id: str, hosts: Sequence[str]) -> None:
+        """Raises SpawnError."""
+        self._run_id = run_id
+        self._hosts = tuple(hosts)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            path = _socket_path(run_id)
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-                listener.bind(path)
-                listener.listen(64)
-                process = subprocess.Popen(
-                    [os.path.realpath(sys.executable), "-I", "-S", _PROXY, str(listener.fileno()), *hosts],
-                    stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(listener.fileno(),),
-                    start_new_session=True, env={"PATH": os.environ.get("PATH", os.defpath), HELPER: run_id},
-                )  # fmt: skip
+            self.path = _socket_path(run_id)
+            self._listener.bind(self.path)
+            self._listener.listen(64)
         except (OSError, CcError) as error:
+            self._listener.close()
             raise SpawnError(f"the way out of the sandbox could not be made: {error}") from error
-        return cls(path, process)
+
+    def serve(self) -> int:
+        """Start the process; its pid. Raises OSError."""
+        fd = self._listener.fileno()
+        self._process = subprocess.Popen(
+            [os.path.realpath(sys.executable), "-I", "-S", _PROXY, str(fd), *self._hosts], stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(fd,), start_new_session=True,
+            env={"PATH": os.environ.get("PATH", os.defpath), HELPER: self._run_id},
+        )  # fmt: skip
+        self._listener.close()
+        return self._process.pid
 
     def close(self) -> None:
         """End it and take its socket away."""
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        self.process.kill()
-        self.process.wait()
+        self._listener.close()
+        if self._process is not None:
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            self._process.kill()
+            self._process.wait()
         try:
             os.unlink(self.path)
         except OSError:

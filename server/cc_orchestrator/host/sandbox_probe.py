@@ -159,8 +159,10 @@ def _run(backend: Backend, level: Level, base: str, env: Mapping[str, str], port
         workspace=os.path.join(base, "workspace"), readable=needed_paths(python, env), is_root=is_root(), hosts=hosts,
     )  # fmt: skip
     prepare(ground, ())
-    proxy = Proxy.start(f"probe-{os.path.basename(base)[-12:]}", hosts) if level == "fs+net" else None
+    proxy = Proxy(f"probe-{os.path.basename(base)[-12:]}", hosts) if level == "fs+net" else None
     try:
+        if proxy is not None:
+            proxy.serve()
         ground = ground._replace(proxy=proxy.path if proxy is not None else "")
         argv = (python, "-I", "-S", "-c", _INSIDE, json.dumps(given))
         plan = plan_sandbox(level, backend, argv, {"PATH": env.get("PATH", os.defpath)}, ground, look)

@@ -15,7 +15,7 @@ from cc_orchestrator.operations.launches import MAX_WAIT
 from cc_orchestrator.operations.place import locate_run, spec_of, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.reviewing import ReviewerParams, Steps, await_job, wanted_of
-from cc_orchestrator.runs.anchoring import check_workspace_ledger
+from cc_orchestrator.runs.auditing import check_workspace_ledger
 from cc_orchestrator.runs.launch import masked_text
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.risk import find_flags

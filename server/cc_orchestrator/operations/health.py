@@ -23,7 +23,7 @@ from cc_orchestrator.host.sandbox_probe import probe_sandbox
 from cc_orchestrator.host.tree import containment_level
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.registry import Operation, Params, register
-from cc_orchestrator.runs.anchoring import check_workspace_ledger
+from cc_orchestrator.runs.auditing import check_workspace_ledger
 from cc_orchestrator.runs.control import append_control
 from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import LaunchRequest, find_executable, launch

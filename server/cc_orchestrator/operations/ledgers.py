@@ -14,7 +14,8 @@ from cc_orchestrator.insight.statement import Form, write_export
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import locate_job, locate_run, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
-from cc_orchestrator.runs.anchoring import REF, check_workspace_ledger
+from cc_orchestrator.runs.anchoring import REF
+from cc_orchestrator.runs.auditing import check_workspace_ledger
 from cc_orchestrator.store import ledger
 from cc_orchestrator.store.audit import LedgerReport
 from cc_orchestrator.store.paths import Workspace

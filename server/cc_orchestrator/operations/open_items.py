@@ -21,6 +21,8 @@ from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.tasks.item import SEVERITIES, Draft, Item, Severity
 from cc_orchestrator.tasks.open_items import By, Closing, close_item, open_item, read_items
 from cc_orchestrator.tasks.record import read_task, runs_of
+from cc_orchestrator.verify.findings import list_open
+from cc_orchestrator.verify.reviews import read_findings
 
 #: Runs whose verifications are taken in when all tasks are listed: the latest.
 _RUNS = 50
@@ -73,6 +75,11 @@ def _list(ctx: Context, params: OpenItemsParams) -> Answer:
         "items": [_row(item) for item in found[: params.limit]], "truncated": len(found) > params.limit,
         "as_of": iso(ctx.clock.now()),
     }  # fmt: skip
+    if params.run_id is not None and task_id is not None:
+        # Findings live with their reviews; whoever looks for what is open should not miss them.
+        findings = list_open(read_findings(workspace, task_id), ctx.clock.now())
+        if findings:
+            out["review_findings"] = {"open": len(findings), "see": f'cc_findings {{"run_id":"{params.run_id}"}}'}
     blocking = next((item for item in open_ if item.severity == "blocker"), None)
     if blocking is not None:
         out["next"] = f'cc_open_items {{"action":"close","item_id":"{blocking.item_id}","evidence":"ver_…"}}'

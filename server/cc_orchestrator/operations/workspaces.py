@@ -12,7 +12,7 @@ from cc_orchestrator.core.errors import Corrupt
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import locate_run, prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
-from cc_orchestrator.runs.anchoring import check_workspace_ledger
+from cc_orchestrator.runs.auditing import check_workspace_ledger
 from cc_orchestrator.runs.replay import replay_run
 from cc_orchestrator.runs.sweep import forget_unborn, rebuild_index, sweep
 from cc_orchestrator.store import index

@@ -54,7 +54,7 @@ def confine(adapter: Adapter, request: WorkerRequest, spec: RunSpec, invocation:
         ground = ground_of(spec, request, invocation, footprint)
         prepare(ground, footprint.copied)
         if spec.sandbox == "fs+net":
-            proxy = Proxy.start(spec.run_id, ground.hosts)
+            proxy = Proxy(spec.run_id, ground.hosts)
             ground = ground._replace(proxy=proxy.path)
         plan = plan_sandbox(cast("Level", spec.sandbox), backend, invocation.argv, invocation.env, ground, look)
     except (SandboxError, GitError, CcError, OSError) as error:

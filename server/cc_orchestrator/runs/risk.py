@@ -61,8 +61,10 @@ def _ended(state: State) -> list[Flag]:
         found.append(
             Flag("leftover_processes", "medium", False, f"{leftovers} processes outlived the worker and were killed")
         )
-    if part(state, "checkout").get("changed"):
-        found.append(Flag("checkout_changed", "high", True, "the user's checkout changed during the run"))
+    checkout = part(state, "checkout")
+    if checkout.get("changed"):
+        what = f" ({', '.join(checkout['parts'])})" if checkout.get("parts") else ""
+        found.append(Flag("checkout_changed", "high", True, f"the user's checkout changed during the run{what}"))
     incomplete = part(state, "snapshot").get("incomplete")
     if incomplete:
         found.append(

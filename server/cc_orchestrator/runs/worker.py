@@ -79,10 +79,10 @@ class Worker(NamedTuple):
         invocation = confined.invocation
         tree = Tree.contain(spec.run_id)
         try:
-            if confined.proxy is not None:
-                tree.spare(confined.proxy.process.pid)
             child = spawn(invocation.argv, env=invocation.env, cwd=request.cwd, stdin=invocation.stdin)
             tree.adopt(child, wrapped=confined.wrapped)
+            if confined.proxy is not None:
+                tree.spare(confined.proxy.serve())
             return cls(
                 adapter, adapter.session(request), child, tree, Feed(child.stdin),
                 Pump("stdout", child.stdout, run.raw("stdout"), Masker(known)),

@@ -12,8 +12,9 @@ from cc_orchestrator.core.errors import Conflict, Corrupt, InvalidRequest, NotFo
 from cc_orchestrator.core.ids import check_id, new_id
 from cc_orchestrator.core.redact import mask
 from cc_orchestrator.core.text import cut
+from cc_orchestrator.runs.anchoring import OPEN_ITEMS_REF, anchor_folder
+from cc_orchestrator.runs.auditing import check_folder
 from cc_orchestrator.store import ledger
-from cc_orchestrator.store.audit import check_ledger
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.tasks.item import CLOSED, OPENED, Draft, Item, find_open, fold_items
 
@@ -39,9 +40,7 @@ class Closing(NamedTuple):
 def read_items(workspace: Workspace) -> dict[str, Item]:
     """All items by id, in the order in which they were opened. Raises Corrupt, Busy, OSError."""
     folder = workspace.open_items
-    if not os.path.isdir(folder):
-        return {}
-    report = check_ledger(folder)
+    report = check_folder(workspace, folder, OPEN_ITEMS_REF)
     if not report.ok:
         raise _corrupt(folder, f"{report.problems[0].where}: {report.problems[0].what}")
     return _fold(folder)
@@ -57,7 +56,7 @@ def _fold(folder: str) -> dict[str, Item]:
 def _corrupt(folder: str, why: str) -> Corrupt:
     return Corrupt(
         f"the open items in {folder} cannot be relied on ({why}), so nothing is accepted",
-        hint="a person looks at that folder; moved away, what the checks found is found again by cc_open_items",
+        hint=f"a person looks at it; to start afresh: rm -r {folder}; git update-ref -d {OPEN_ITEMS_REF}",
     )
 
 
@@ -79,6 +78,7 @@ def open_item(workspace: Workspace, draft: Draft, by: By) -> tuple[Item, bool]:
             "kind": OPENED, "ts": by.ts, "actor": by.actor, "channel": by.channel, "subject": _told(subject),
             "observed": _told(observed), "claimed": {"title": _masked(draft.title)},
         })  # fmt: skip
+    anchor_folder(workspace, folder, OPEN_ITEMS_REF, by.ts)
     return fold_items([written])[item_id], True
 
 
@@ -108,7 +108,9 @@ def close_item(workspace: Workspace, item_id: str, closing: Closing, by: By) -> 
             "observed": _told({"evidence": closing.evidence}),
             "claimed": {"reason": _masked(closing.reason)} if closing.reason else {},
         })  # fmt: skip
-        return _fold(folder)[item_id], True
+        closed = _fold(folder)[item_id]
+    anchor_folder(workspace, folder, OPEN_ITEMS_REF, by.ts)
+    return closed, True
 
 
 def _told(values: dict[str, Any]) -> dict[str, Any]:
