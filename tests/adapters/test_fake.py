@@ -325,7 +325,7 @@ def test_steps_can_be_repeated(tmp_path: Path) -> None:
         ({"steps": [{"repeat": {"steps": [{"jump": {}}]}}]}, "step 1: step 1: unknown verb jump"),
         (
             {"stepz": []},
-            "script has unknown keys stepz: expected gate, ignore_conclude, ignore_interrupt, model, stay, steps",
+            "script has unknown keys stepz: expected gate, ignore_conclude, ignore_interrupt, model, resumed, stay, steps",
         ),
     ],
 )

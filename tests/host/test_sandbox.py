@@ -196,12 +196,14 @@ def test_a_sandbox_that_lets_things_through_fails_the_probe(tmp_path: Path) -> N
 
 def test_a_reader_in_a_sandbox_sees_the_checkout_and_cannot_change_it(tmp_path: Path) -> None:
     door = sandboxed(tmp_path)
+    (door.cwd / ".env").write_text("TOKEN=KEY\n")
     run_id = door.start_fake(
-        {"run": {"argv": ["sh", "-c", "cat README.md; git log --oneline; touch x; ls .agent-workspace"]}}, {"result": "x"}, sandbox="fs",
+        {"run": {"argv": ["sh", "-c", "cat .env README.md; git log --oneline; touch x; ls .agent-workspace"]}}, {"result": "x"}, sandbox="fs",
     )  # fmt: skip
     door.finish(run_id)
     assert "scratch" in note(door, run_id)
     assert "first" in note(door, run_id)
+    assert "KEY" not in note(door, run_id)
     assert "Read-only" in note(door, run_id)
     assert not (door.cwd / "x").exists()
 

@@ -161,6 +161,7 @@ def test_a_killed_loop_is_lost_and_told_and_its_worker_is_ended(tmp_path: Path) 
     fix_id = door.call("cc_fix_loop", run_id=run_id, test_commands=STUCK, wait_seconds=0)["fix_id"]
     worker = until(lambda: door.call("cc_review", id=fix_id).get("worker"), 90.0, what="the maker's next run")
     assert door.call("cc_fix_loop", run_id=run_id, test_commands=STUCK, wait_seconds=0)["fix_id"] == fix_id
+    assert {"id": fix_id} in door.call("cc_status")["jobs"]
     with pytest.raises(Busy, match=fix_id):
         door.call("cc_fix_loop", run_id=run_id, wait_seconds=0)
     folder = Path(workspace_of(door).reviews(door.spec(run_id).task_id), fix_id)
@@ -169,6 +170,7 @@ def test_a_killed_loop_is_lost_and_told_and_its_worker_is_ended(tmp_path: Path) 
     until(lambda: not truth.holders(folder), what="the end of the loop's process")
     row = door.call("cc_wait", ids=[fix_id], timeout_seconds=90)["woke"][0]
     assert (row["status"], row["reason"]) == ("lost", "job_died")
-    assert door.finish(worker, 90)["status"] == "stopped"
+    ended = door.finish(worker, 90)
+    assert ended["status"] == "stopped", (ended, door.events(worker))
     receipts = door.call("cc_receipts", run_id=run_id, kind="fix_loop")["receipts"]
     assert [entry["observed"]["status"] for entry in receipts] == ["lost"]

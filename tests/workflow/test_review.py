@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cc_orchestrator.core.errors import Conflict, InvalidRequest, VerifyFailed
+from cc_orchestrator.core.errors import Conflict, Corrupt, InvalidRequest, PolicyDenied, VerifyFailed
 from chaos import truth
 from chaos.rewind import workspace_of
 from kit.door import Door
@@ -276,3 +276,41 @@ def test_a_killed_review_is_lost_and_its_reviewers_are_ended(tmp_path: Path) -> 
     assert door.call("cc_receipts", run_id=run_id, kind="review")["receipts"][0]["observed"]["status"] == "lost"
     with pytest.raises(VerifyFailed, match="there are 0"):
         door.call("cc_accept", run_id=run_id, decision="accept")
+
+
+# ---------------------------------------------------------------- what cannot be read holds
+
+
+def test_a_store_of_findings_that_cannot_be_read_holds(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    run_id = made(door)
+    approved(door, run_id)
+    reviewed(door, run_id, reviewer(opinion("PASS", "PASS")))
+    folder = Path(workspace_of(door).reviews(door.spec(run_id).task_id))
+    (folder / "findings.json").write_text("{")
+    with pytest.raises(Corrupt, match=r"findings\.json"):
+        door.call("cc_accept", run_id=run_id, decision="accept")
+
+
+def test_a_verdict_that_was_changed_afterwards_holds(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    run_id = made(door, risk="medium")
+    approved(door, run_id)
+    answer = reviewed(door, run_id, reviewer(opinion("PASS", "FAIL")))
+    file = Path(answer["file"])
+    file.write_text(file.read_text().replace('"failed"', '"passed"').replace("FAIL", "PASS"))
+    with pytest.raises(Corrupt, match="is not what"):
+        door.call("cc_accept", run_id=run_id, decision="accept")
+
+
+def test_a_worker_starts_no_review_and_decides_over_no_finding(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    run_id = made(door)
+    inside = Door(tmp_path, cwd=door.cwd, env={**door.env, "CC_RUN_ID": run_id})
+    for name, more in (
+        ("cc_cross_review", {}),
+        ("cc_fix_loop", {}),
+        ("cc_resolve_finding", {"finding_id": "F1", "decision": "reject", "owner": "me", "reason": "not true at all"}),
+    ):
+        with pytest.raises(PolicyDenied, match="inside a worker"):
+            inside.call(name, run_id=run_id, **more)

@@ -20,6 +20,7 @@ from cc_orchestrator.operations.watching import SMALL, head
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.summary import liveness, next_call, summarize
 from cc_orchestrator.store import index
+from cc_orchestrator.store.jobdir import live_jobs
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
 
@@ -89,6 +90,8 @@ def _status(ctx: Context, params: StatusParams) -> dict[str, Any]:
     recent = [_row(workspace, row, now) for row in index.select(workspace.index, "finished_at is not null", limit=4)]
     out = drop_empty({
         "workspace": workspace.root, "attention": urgent[:5], "live": rest[:6], "live_count": len(live) if len(live) < _MOST_READ else None,
+        # Verifications, reviews, fix loops and deliveries under way: after a restart nobody else remembers their ids.
+        "jobs": [{"id": job.job_id} for job in live_jobs(workspace)[:6]],
         "recent": recent, "last_24h": _day(workspace, now), "as_of": iso(now), "next": next_from([*urgent, *rest], recent),
     })  # fmt: skip
     if len(live) >= _MOST_READ:

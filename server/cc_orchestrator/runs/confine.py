@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 
 from cc_orchestrator.adapters.base import Adapter, Footprint, Invocation, WorkerRequest
 from cc_orchestrator.core.errors import CcError
+from cc_orchestrator.core.secretfiles import is_secret_file
 from cc_orchestrator.host.git import GitError
 from cc_orchestrator.host.process import SpawnError
 from cc_orchestrator.host.sandbox import Backend, CliHome, Ground, Level, SandboxError, at_least, plan_sandbox
@@ -78,6 +79,14 @@ def _linked(spec: RunSpec) -> list[str]:
     return [os.path.realpath(os.path.join(spec.checkout or "", path)) for path in spec.setup.links if path in lent]
 
 
+def _secret_files(folders: set[str]) -> list[str]:
+    """Files at the top of what a reader sees that hold secrets by their name. A writer's tree has only what is committed."""
+    found: list[str] = []
+    for folder in sorted(folders):
+        found += [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if is_secret_file(name)]
+    return found
+
+
 def ground_of(spec: RunSpec, request: WorkerRequest, invocation: Invocation, footprint: Footprint) -> Ground:
     """Where this worker stands. Raises SandboxError."""
     workspace = Workspace(spec.workspace_root, spec.repository)
@@ -94,7 +103,7 @@ def ground_of(spec: RunSpec, request: WorkerRequest, invocation: Invocation, foo
         run_id=spec.run_id, cwd=real(request.cwd), tree=real(tree), may_write=spec.allow_write, outbox=run.outbox, private=run.private,
         home=home, workspace=workspace.folder, checkout=spec.repository if spec.allow_write else None,
         git=git_paths(tree, spec.branch) if spec.repository is not None else None, cli=cli,
-        hidden=hidden_by_environment(os.environ),
+        hidden=(*hidden_by_environment(os.environ), *(() if spec.allow_write else _secret_files({real(tree), real(request.cwd)}))),
         readable=(*needed_paths(spec.executable, invocation.env), *(path for path, _text in invocation.files), *_linked(spec)),
         writable=(invocation.scratch,) if invocation.scratch else (), nests=footprint.nests, is_root=is_root(),
         hosts=tuple(dict.fromkeys((*footprint.hosts, *spec.sandbox_hosts))),

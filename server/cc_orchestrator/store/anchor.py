@@ -64,7 +64,7 @@ def recall(folder: str) -> Anchor | None:
     try:
         with open(path, "rb") as file:
             data = file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     raw = unseal(data[:-1]) if data.endswith(b"\n") else None
     try:
