@@ -5,6 +5,7 @@ A test may go when what it tested went, and may be renamed, split or put into pa
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -20,6 +21,12 @@ from cc_orchestrator.verify.rules import Rules
 
 _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 _SHOWN = 6
+#: Tests in languages that nothing here reads: only that they are there is known.
+_TEST_PROGRAMS = (".sh", ".bats", ".t", ".feature", ".robot", ".exs", ".dart", ".swift", ".c", ".cc", ".cpp")
+_WORD = re.compile(rb"[A-Za-z_]\w*")
+_DEFINED = re.compile(
+    rb"\b(?:function|const|let|var|class|func|fn|def|interface|struct)\s+(?:\([^)\n]*\)\s*)?([A-Za-z_]\w*)"
+)
 
 
 class Side(NamedTuple):
@@ -80,8 +87,11 @@ def _find_gone(evidence: Evidence, rules: Rules) -> frozenset[str]:
     after: set[str] = set()
     for change, pair in _pairs(evidence.changes, evidence):
         if any(_is_test(path, rules) for path in change.paths) or not change.path.endswith(".py"):
-            if change.status == "D" and language_of(change.path):
-                before.add(_stem(change.path))
+            if language_of(change.path) and not any(_is_test(path, rules) for path in change.paths):
+                before |= {name.decode("utf-8", "replace") for name in _DEFINED.findall(pair.before or b"")}
+                after |= {name.decode("utf-8", "replace") for name in _DEFINED.findall(pair.after or b"")}
+                if change.status == "D":
+                    before.add(_stem(change.path))
             continue
         try:
             before |= defined_names(pair.before) if pair.before is not None else set()
@@ -147,6 +157,9 @@ def _find_weaker(before: Case, now: Case, fresh: Sequence[Case]) -> Iterator[str
     added = Counter(now.skips) - Counter(before.skips)
     if added:
         yield f"left out by {', '.join(sorted(added))}"
+    tested = {name for entry in before.assertions for name in _tested(entry)}
+    if replaced := (now.patched - before.patched) & tested:
+        yield f"what it tests is replaced: {min(replaced)}"
     if now.cases < before.cases and not before.constants <= now.constants:
         yield f"{before.cases} sets of parameters, now {now.cases}"
     lost = list((Counter(before.assertions) - Counter(now.assertions)).elements())
@@ -196,10 +209,10 @@ def _compare_others(changes: Sequence[Change], evidence: Evidence, gone: frozens
     for change, pair in _pairs(changes, evidence):
         language = language_of(change.path)
         if language is None:
-            if change.status == "D" and not change.path.endswith(".py") and not _belongs_to(change.path, gone):
+            if change.status == "D" and change.path.endswith(_TEST_PROGRAMS) and not _belongs_to(change.path, gone):
                 yield f"{change.path} is gone"
             continue
-        if change.status == "D" and _belongs_to(change.path, gone):
+        if (change.status == "D" and _belongs_to(change.path, gone)) or _lost_with(pair, gone):
             continue
         sides = totals.setdefault(language, ([], []))
         if pair.before is not None:
@@ -208,6 +221,12 @@ def _compare_others(changes: Sequence[Change], evidence: Evidence, gone: frozens
             sides[1].append(read_tested(change.path, pair.after))
     for language, (before, after) in totals.items():
         yield from _compare_counts(language, before, after)
+
+
+def _lost_with(pair: Pair, gone: frozenset[str]) -> bool:
+    """Whether a test file no longer names something that the source no longer defines."""
+    before, after = set(_WORD.findall(pair.before or b"")), set(_WORD.findall(pair.after or b""))
+    return any(name.encode("utf-8", "replace") in before - after for name in gone)
 
 
 def _belongs_to(path: str, gone: frozenset[str]) -> bool:

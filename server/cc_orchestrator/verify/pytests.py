@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ast
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
+
+from cc_orchestrator.verify.skips import block_skips, call_skips, decorator_skips, last_name, live_statements
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 #: Strengths: an exact comparison, a looser one, mere truth; 0 proves nothing.
@@ -24,8 +25,6 @@ _TRUTH_CALLS = frozenset(
     {"assertTrue", "assertIsNotNone", "assertIsInstance", "assertNotEqual", "assert_", "assertIsNot", "assert_called"}
 )
 _SWALLOWS = frozenset({"Exception", "BaseException", "AssertionError"})
-_SKIP_WORDS = frozenset({"skip", "skipif", "skipIf", "skipUnless", "xfail", "expectedFailure"})
-_SKIP_CALLS = frozenset({"skip", "skipTest", "xfail", "importorskip"})
 
 
 class Assertion(NamedTuple):
@@ -38,7 +37,10 @@ class Assertion(NamedTuple):
 
 
 class Case(NamedTuple):
-    """One collected test. `cases` counts its parameter sets; `body` is the normal form of what it does."""
+    """One collected test. `cases` counts its parameter sets; `body` is the normal form of what it does.
+
+    `patched` are names that it replaces by something else while it runs.
+    """
 
     name: str
     assertions: tuple[Assertion, ...]
@@ -47,6 +49,7 @@ class Case(NamedTuple):
     constants: frozenset[str]
     names: frozenset[str]
     body: str
+    patched: frozenset[str]
 
 
 def is_collected(path: str) -> bool:
@@ -60,18 +63,20 @@ def read_cases(text: bytes) -> dict[str, Case]:
     """Its cases by name. Raises SyntaxError, ValueError, RecursionError for what is no Python."""
     module = ast.parse(text)
     found: dict[str, Case] = {}
-    shared = _block_skips(module.body, toplevel=True)
-    for node in _live(module.body):
+    shared = block_skips(module.body, toplevel=True)
+    helpers = _find_helpers(module)
+    for node in live_statements(module.body):
         if isinstance(node, Function) and node.name.startswith("test"):
-            found[node.name] = _case(node.name, node, shared)
+            found[node.name] = _case(node.name, node, shared, helpers, frozenset())
         elif isinstance(node, ast.ClassDef) and _holds_tests(node):
-            skips = [*shared, *_decorator_skips(node.decorator_list), *_block_skips(node.body, toplevel=False)]
+            skips = [*shared, *decorator_skips(node.decorator_list), *block_skips(node.body, toplevel=False)]
             for name in [name for name in found if name.startswith(f"{node.name}.")]:
                 del found[name]
+            patched = _find_patched([item for item in node.body if not _is_test(item)], node.decorator_list)
             for item in node.body:
                 if isinstance(item, Function) and item.name.startswith("test"):
                     name = f"{node.name}.{item.name}"
-                    found[name] = _case(name, item, skips)
+                    found[name] = _case(name, item, skips, helpers, patched)
     return found
 
 
@@ -87,37 +92,47 @@ def defined_names(text: bytes) -> set[str]:
 
 
 def _holds_tests(node: ast.ClassDef) -> bool:
-    return node.name.startswith("Test") or any(_last(base) not in ("object", "") for base in node.bases)
+    return node.name.startswith("Test") or any(last_name(base) not in ("object", "") for base in node.bases)
 
 
-def _last(node: ast.AST) -> str:
-    if isinstance(node, ast.Call):
-        return _last(node.func)
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
+def _is_test(node: ast.stmt) -> bool:
+    return isinstance(node, Function) and node.name.startswith("test")
 
 
-def _live(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements of a block that can run, those of constant branches and of `with` and `try` included."""
-    for node in body:
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Constant):
-            yield from _live(node.body if node.test.value else node.orelse)
-            continue
-        if isinstance(node, ast.If):
-            yield from _live(node.body)
-            yield from _live(node.orelse)
-            continue
-        yield node
+def _find_helpers(module: ast.Module) -> dict[str, int]:
+    """Functions of a test file that assert for its tests: `{name: the strongest of their assertions}`."""
+    found: dict[str, int] = {}
+    for node in ast.walk(module):
+        if isinstance(node, Function) and not node.name.startswith("test"):
+            strength = max((entry.strength for entry in _assertions(node.body, {})), default=NOTHING)
+            if strength:
+                found[node.name] = strength
+    return found
 
 
-def _case(name: str, node: Function, skips: Sequence[str]) -> Case:
-    own = [*skips, *_decorator_skips(node.decorator_list), *_call_skips(node.body)]
+def _find_patched(body: Sequence[ast.stmt], decorators: Sequence[ast.expr]) -> frozenset[str]:
+    """Last parts of names that mocks or assignments to attributes replace."""
+    found: set[str] = set()
+    for node in [item for part in (*body, *decorators) for item in ast.walk(part)]:
+        if isinstance(node, ast.Call) and last_name(node) in ("patch", "object", "setattr", "multiple"):
+            values = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+            found |= {value.rpartition(".")[2] for value in values if isinstance(value, str)}
+        elif isinstance(node, ast.Assign):
+            found |= {
+                target.attr
+                for target in node.targets
+                if isinstance(target, ast.Attribute) and last_name(target.value) != "self"
+            }
+    return frozenset(found)
+
+
+def _case(name: str, node: Function, skips: Sequence[str], helpers: Mapping[str, int], patched: frozenset[str]) -> Case:
+    own = [*skips, *decorator_skips(node.decorator_list), *call_skips(node.body)]
     inside = [item for part in (*node.body, *node.decorator_list) for item in ast.walk(part)]
     body = "\n".join(ast.dump(part) for part in node.body)
     return Case(
-        name, tuple(_assertions(node.body)), tuple(sorted(own)), _count_parameters(node.decorator_list, node.body),
-        frozenset(_constants(inside)), frozenset(_names(inside)), body,
+        name, tuple(_assertions(node.body, helpers)), tuple(sorted(own)), _count_parameters(node.decorator_list, node.body),
+        frozenset(_constants(inside)), frozenset(_names(inside)), body, patched | _find_patched(node.body, node.decorator_list),
     )  # fmt: skip
 
 
@@ -137,7 +152,7 @@ def _names(nodes: Sequence[ast.AST]) -> set[str]:
 def _count_parameters(decorators: Sequence[ast.expr], body: Sequence[ast.stmt]) -> int:
     count = 1
     for node in decorators:
-        if isinstance(node, ast.Call) and _last(node) in ("parametrize", "expand") and node.args:
+        if isinstance(node, ast.Call) and last_name(node) in ("parametrize", "expand") and node.args:
             values = node.args[-1]
             if isinstance(values, (ast.List, ast.Tuple, ast.Set)):
                 count *= len(values.elts)
@@ -147,19 +162,20 @@ def _count_parameters(decorators: Sequence[ast.expr], body: Sequence[ast.stmt]) 
     return count
 
 
-def _assertions(body: Sequence[ast.stmt]) -> Iterator[Assertion]:
+def _assertions(body: Sequence[ast.stmt], helpers: Mapping[str, int]) -> Iterator[Assertion]:
     for node in body:
         if isinstance(node, ast.Assert):
             yield _assertion(node, judge_expression(node.test))
         elif isinstance(node, ast.Expr):
             call = node.value.value if isinstance(node.value, ast.Await) else node.value
-            if isinstance(call, ast.Call) and (strength := _judge_call(call)) is not None:
+            strength = (_judge_call(call) if isinstance(call, ast.Call) else None) or helpers.get(last_name(call))
+            if strength is not None:
                 yield _assertion(node, strength)
         elif isinstance(node, (ast.With, ast.AsyncWith)):
-            yield from _with_assertions(node)
+            yield from _with_assertions(node, helpers)
         else:
             for block in _inner_blocks(node):
-                yield from _assertions(block)
+                yield from _assertions(block, helpers)
         if _ends(node):
             return
 
@@ -167,7 +183,7 @@ def _assertions(body: Sequence[ast.stmt]) -> Iterator[Assertion]:
 def _inner_blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
     """The blocks of a compound statement that run, and whose failures reach the runner."""
     if isinstance(node, ast.If):
-        yield list(_live([node]))
+        yield list(live_statements([node]))
     elif isinstance(node, (ast.For, ast.AsyncFor)):
         if not (isinstance(node.iter, (ast.List, ast.Tuple)) and not node.iter.elts):
             yield node.body
@@ -181,17 +197,17 @@ def _inner_blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
         yield node.finalbody
 
 
-def _with_assertions(node: ast.With | ast.AsyncWith) -> Iterator[Assertion]:
+def _with_assertions(node: ast.With | ast.AsyncWith, helpers: Mapping[str, int]) -> Iterator[Assertion]:
     for item in node.items:
         call = item.context_expr
         if isinstance(call, ast.Call):
-            if _last(call) == "suppress" and any(_last(arg) in _SWALLOWS for arg in call.args):
+            if last_name(call) == "suppress" and any(last_name(arg) in _SWALLOWS for arg in call.args):
                 return
             strength = _judge_call(call)
             if strength is not None:
-                broad = bool(call.args) and _last(call.args[0]) in ("Exception", "BaseException")
+                broad = bool(call.args) and last_name(call.args[0]) in ("Exception", "BaseException")
                 yield _assertion(node, TRUTH if broad else strength)
-    yield from _assertions(node.body)
+    yield from _assertions(node.body, helpers)
 
 
 def _ends(node: ast.stmt) -> bool:
@@ -200,20 +216,20 @@ def _ends(node: ast.stmt) -> bool:
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Call)
-        and _last(node.value) in ("skip", "skipTest", "xfail", "_exit", "exit")
+        and last_name(node.value) in ("skip", "skipTest", "xfail", "_exit", "exit")
     )
 
 
 def _swallows(handler: ast.ExceptHandler) -> bool:
     kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    broad = any(kind is None or _last(kind) in _SWALLOWS for kind in kinds)
+    broad = any(kind is None or last_name(kind) in _SWALLOWS for kind in kinds)
     return broad and not any(
         isinstance(node, (ast.Raise, ast.Assert)) or _is_fail(node) for part in handler.body for node in ast.walk(part)
     )
 
 
 def _is_fail(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and (_last(node) == "fail" or _judge_call(node) is not None)
+    return isinstance(node, ast.Call) and (last_name(node) == "fail" or _judge_call(node) is not None)
 
 
 def _assertion(node: ast.stmt, strength: int) -> Assertion:
@@ -247,10 +263,10 @@ def _judge_compare(node: ast.Compare) -> int:
         return NOTHING
     op = node.ops[0]
     if isinstance(op, (ast.Eq, ast.Is)):
-        return EXACT
+        return LOOSE if any(isinstance(side, ast.Call) and _is_wide(side) for side in sides) else EXACT
     if (
         isinstance(op, ast.GtE)
-        and _last(node.left) == "len"
+        and last_name(node.left) == "len"
         and isinstance(sides[1], ast.Constant)
         and sides[1].value == 0
     ):
@@ -260,7 +276,7 @@ def _judge_compare(node: ast.Compare) -> int:
 
 def _judge_call(node: ast.Call) -> int | None:
     """None for a call that is no assertion."""
-    name = _last(node)
+    name = last_name(node)
     if not (name.startswith("assert") or name in ("raises", "warns", "fail")):
         return None
     args = node.args
@@ -270,93 +286,25 @@ def _judge_call(node: ast.Call) -> int | None:
         return NOTHING
     if args and isinstance(args[0], ast.Constant) and len(args) == 1 and name != "fail":
         return NOTHING
+    if _is_wide(node):
+        return LOOSE
     return EXACT if name in _EXACT_CALLS else TRUTH if name in _TRUTH_CALLS else LOOSE
+
+
+def _is_wide(node: ast.Call) -> bool:
+    """Whether a comparison of numbers allows so much that it is no exact one."""
+    for keyword in node.keywords:
+        value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+        if not isinstance(value, (int, float)):
+            continue
+        if (keyword.arg == "places" and value < 3) or (
+            keyword.arg in ("delta", "abs", "rel", "atol", "rtol", "rel_tol", "abs_tol") and value > 0.01
+        ):
+            return True
+    return False
 
 
 def _says_nothing(args: Sequence[ast.expr]) -> bool:
     if len(args) < 2:
         return False
     return all(isinstance(arg, ast.Constant) for arg in args[:2]) or ast.dump(args[0]) == ast.dump(args[1])
-
-
-def _decorator_skips(decorators: Sequence[ast.expr]) -> list[str]:
-    return [_last(node) for node in decorators if _last(node) in _SKIP_WORDS and not _runs_here(node)]
-
-
-def _call_skips(body: Sequence[ast.stmt]) -> list[str]:
-    found: list[str] = []
-    for node in _live(body):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _last(node.value) in _SKIP_CALLS:
-            found.append(_last(node.value))
-        elif isinstance(node, ast.Raise) and node.exc is not None and _last(node.exc) in ("SkipTest", "Skipped"):
-            found.append("SkipTest")
-        elif isinstance(node, ast.Return):
-            found.append("return")
-            break
-    if found[-1:] == ["return"] and body and isinstance(body[-1], ast.Return):
-        found.pop()
-    return found
-
-
-def _block_skips(body: Sequence[ast.stmt], *, toplevel: bool) -> list[str]:
-    """What skips all tests of a module or class."""
-    found: list[str] = []
-    for node in _live(body):
-        if isinstance(node, ast.Assign) and any(_last(target) == "pytestmark" for target in node.targets):
-            marks = node.value.elts if isinstance(node.value, (ast.List, ast.Tuple)) else [node.value]
-            found += _decorator_skips(marks)
-        elif isinstance(node, ast.Assign) and any(_last(target) == "__test__" for target in node.targets):
-            found += ["__test__"] if isinstance(node.value, ast.Constant) and not node.value.value else []
-        elif isinstance(node, Function) and node.name in (
-            "setUp",
-            "setUpClass",
-            "setUpModule",
-            "asyncSetUp",
-            "setup_method",
-            "load_tests",
-        ):
-            found += ["load_tests"] if node.name == "load_tests" and toplevel else _call_skips(node.body)
-    return [*found, *_call_skips(body)] if toplevel else found
-
-
-def _runs_here(node: ast.expr) -> bool:
-    """Whether a skip's condition plainly names a platform or version that is not this one."""
-    if not (isinstance(node, ast.Call) and node.args and _last(node) in ("skipif", "skipIf", "skipUnless")):
-        return False
-    verdict = _evaluate(node.args[0])
-    return verdict is not None and verdict == (_last(node) == "skipUnless")
-
-
-def _evaluate(node: ast.expr) -> bool | None:
-    """The truth of a plain question about platform or version, None for any other."""
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "startswith"
-        and node.args
-    ):
-        known, value = _platform(node.func.value), node.args[0]
-        if isinstance(known, str) and isinstance(value, ast.Constant) and isinstance(value.value, str):
-            return known.startswith(value.value)
-        return None
-    if not (isinstance(node, ast.Compare) and len(node.ops) == 1):
-        return None
-    known, other = _platform(node.left), node.comparators[0]
-    if isinstance(known, str) and isinstance(other, ast.Constant) and isinstance(node.ops[0], (ast.Eq, ast.NotEq)):
-        return (known == other.value) == isinstance(node.ops[0], ast.Eq)
-    if isinstance(known, tuple) and isinstance(other, ast.Tuple) and isinstance(node.ops[0], (ast.Lt, ast.GtE)):
-        numbers = tuple(
-            item.value for item in other.elts if isinstance(item, ast.Constant) and isinstance(item.value, int)
-        )
-        return (known < numbers) == isinstance(node.ops[0], ast.Lt)
-    return None
-
-
-def _platform(node: ast.expr) -> str | tuple[int, ...] | None:
-    if not isinstance(node, ast.Attribute):
-        return None
-    owner = _last(node.value)
-    facts: dict[tuple[str, str], str | tuple[int, ...]] = {
-        ("sys", "platform"): sys.platform, ("os", "name"): os.name, ("sys", "version_info"): tuple(sys.version_info[:3]),
-    }  # fmt: skip
-    return facts.get((owner, node.attr))
