@@ -10,7 +10,17 @@ from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.secretfiles import is_secret_file
 from cc_orchestrator.host.git import GitError
 from cc_orchestrator.host.process import SpawnError
-from cc_orchestrator.host.sandbox import BACKENDS, Backend, CliHome, Ground, Level, SandboxError, at_least, plan_sandbox
+from cc_orchestrator.host.sandbox import (
+    BACKENDS,
+    Backend,
+    BackendName,
+    CliHome,
+    Ground,
+    Level,
+    SandboxError,
+    at_least,
+    plan_sandbox,
+)
 from cc_orchestrator.host.sandbox_find import user_namespace
 from cc_orchestrator.host.sandbox_git import git_paths, look
 from cc_orchestrator.host.sandbox_ground import (
@@ -68,10 +78,14 @@ def confine(adapter: Adapter, request: WorkerRequest, spec: RunSpec, invocation:
 
 def _backend(spec: RunSpec) -> Backend:
     """What launch tried and found; should it work no more, then the worker does not start."""
-    name = next((known for known in BACKENDS if known == spec.sandbox_backend), None)
-    if name is None:
+    if spec.sandbox_backend not in BACKENDS:
         raise SandboxError(f"the spec names no sandbox ({spec.sandbox_backend})")
-    return Backend(name, spec.sandbox_program, user_namespace(spec.sandbox_locks), spec.sandbox_locks)
+    return Backend(
+        cast("BackendName", spec.sandbox_backend),
+        spec.sandbox_program,
+        user_namespace(spec.sandbox_locks),
+        spec.sandbox_locks,
+    )
 
 
 def _linked(spec: RunSpec) -> list[str]:
