@@ -79,6 +79,8 @@ def find_included(checkout: str, grants: Sequence[str]) -> tuple[list[str], list
     ignored = find_ignored(git, named[: 10 * MAX_FILES])
     found: list[str] = []
     refused: list[Refused] = []
+    if len(named) > 10 * MAX_FILES:
+        refused.append(Refused(INCLUDE, f"it names {len(named)} files; only the first {10 * MAX_FILES} were looked at"))
     room = MAX_BYTES
     for name in named:
         if name not in ignored:
