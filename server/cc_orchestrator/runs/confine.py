@@ -13,7 +13,6 @@ from cc_orchestrator.host.process import SpawnError
 from cc_orchestrator.host.sandbox import (
     BACKENDS,
     Backend,
-    BackendName,
     CliHome,
     Ground,
     Level,
@@ -81,7 +80,7 @@ def _backend(spec: RunSpec) -> Backend:
     if spec.sandbox_backend not in BACKENDS:
         raise SandboxError(f"the spec names no sandbox ({spec.sandbox_backend})")
     return Backend(
-        cast("BackendName", spec.sandbox_backend),
+        spec.sandbox_backend,
         spec.sandbox_program,
         user_namespace(spec.sandbox_locks),
         spec.sandbox_locks,
