@@ -354,7 +354,9 @@ def add_alternate_objects() -> object:
 @attempt
 def destroy_the_repositorys_objects() -> object:
     """What can be seen of them is a private folder and a read-only one."""
-    shown = [path for path in glob.glob("/run/cc-objects/??/*") if os.path.isfile(path)]
+    # Where nothing is mounted, they lie where they always do.
+    real = "/run/cc-objects" if os.path.isdir("/run/cc-objects") else os.path.join(common(), "objects")
+    shown = [path for path in glob.glob(f"{real}/??/*") if os.path.isfile(path)]
     os.unlink(shown[0])
     return f"removed {shown[0]}"
 
@@ -447,7 +449,14 @@ def remount_writable() -> object:
 
 @attempt
 def make_a_user_namespace() -> object:
-    return system(libc.unshare(0x10000000))
+    # In a child: one that is root in a namespace of its own would make all that comes after it another question.
+    child = os.fork()
+    if not child:
+        os._exit(0 if libc.unshare(0x10000000) == 0 else ctypes.get_errno() or 1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        raise OSError(code, os.strerror(code))
+    return "made"
 
 
 @attempt

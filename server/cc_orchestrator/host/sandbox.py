@@ -15,6 +15,8 @@ from itertools import count
 from typing import Literal, NamedTuple
 
 Level = Literal["none", "worktree", "fs", "fs+net"]
+BackendName = Literal["bubblewrap", "nono", "landlock"]
+BACKENDS: tuple[BackendName, ...] = ("bubblewrap", "nono", "landlock")
 LEVELS: tuple[Level, ...] = ("none", "worktree", "fs", "fs+net")
 MARKER = "CC_RUN_ID"
 #: Where the proxy's socket appears inside.
@@ -38,6 +40,12 @@ _ROOTS = (
     "/etc/sudoers.d", "/etc/ssl/private", "/etc/kubernetes", "/etc/rancher", "/etc/wireguard", "/etc/krb5.keytab",
     "/etc/NetworkManager", "/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key",
     "/etc/docker", "/etc/netrc",
+)  # fmt: skip
+#: The same on macOS, by their real names: also scratch folders, other volumes and the second name of all of it.
+_HIDDEN_MACOS = (
+    "/Users", "/Volumes", "/System/Volumes", "/cores", "/private/tmp", "/private/var/tmp", "/private/var/folders",
+    "/private/var/root", "/private/var/run", "/private/var/log", "/private/var/mail", "/private/var/spool", "/private/var/db",
+    "/private/etc/sudoers", "/private/etc/sudoers.d", "/private/etc/master.passwd", "/private/etc/krb5.keytab", "/Library/Keychains",
 )  # fmt: skip
 #: Settings of the kernel that root may write without any capability: folders become read-only, files cannot be opened.
 _KERNEL = (
@@ -70,13 +78,17 @@ class SandboxError(Exception):
 
 
 class Backend(NamedTuple):
-    """A means that works on this machine. `gaps`: what it does not hold, as sentences."""
+    """A means that works on this machine. `gaps`: what it does not hold, as sentences.
 
-    name: Literal["bubblewrap", "landlock"]
+    `program` is bubblewrap's, or the folder of the package `nono_py`; `system` is what nono stands on: Landlock or Seatbelt.
+    """
+
+    name: BackendName
     program: str
     flags: tuple[str, ...] = ()
     locks_namespaces: bool = False
     gaps: tuple[str, ...] = ()
+    system: str = sys.platform
 
 
 class GitPaths(NamedTuple):
@@ -155,22 +167,22 @@ def plan_sandbox(
     if is_within(ground.home, ground.tree):
         raise SandboxError(f"the folder {ground.tree} holds your home: no sandbox can show it without your secrets")
     if level == "fs+net" and backend.name != "bubblewrap":
-        raise SandboxError("fs+net needs bubblewrap: nothing else here takes the network away")
+        raise SandboxError("fs+net needs bubblewrap: rules for ports hold for every address, and for TCP only")
     mounts = lay_out(ground, look)
     inner = _environment(env, ground)
-    if backend.name == "landlock":
-        return Plan(_landlock(argv, ground, mounts), _moved(inner, ground), level, backend.name, False)
+    if backend.name != "bubblewrap":
+        return Plan(_by_rules(backend, argv, ground, mounts), _moved(inner, ground), level, backend.name, False)
     command = tuple(argv)
     if level == "fs+net":
         local = local_hosts(ground.hosts)
         port = next(port for port in count(PROXY_PORT) if not any(host.endswith(f":{port}") for host in local))
-        command = _inside("relay", "\n".join([str(port), PROXY_SOCKET, *local]), argv)
+        command = inside_command("relay", "\n".join([str(port), PROXY_SOCKET, *local]), argv)
         inner.update(proxy_variables(port))
         mounts.append(Mount("ro", PROXY_SOCKET, ground.proxy))
     return Plan((*_bubblewrap(level, backend, ground, mounts, look), "--", *command), inner, level, backend.name, True)
 
 
-def _inside(what: str, config: str, argv: Sequence[str]) -> tuple[str, ...]:
+def inside_command(what: str, config: str, argv: Sequence[str]) -> tuple[str, ...]:
     """`argv` behind our launcher, which runs in the worker's process before it becomes the worker."""
     return (os.path.realpath(sys.executable), "-I", "-S", _INSIDE, what, config, *argv)
 
@@ -330,10 +342,10 @@ def _kernel(look: Look) -> list[str]:
     return argv
 
 
-# ---------------------------------------------------------------- Landlock
+# ---------------------------------------------------------------- nono, Landlock
 
 
-def _landlock(argv: Sequence[str], ground: Ground, mounts: Sequence[Mount]) -> tuple[str, ...]:
+def _by_rules(backend: Backend, argv: Sequence[str], ground: Ground, mounts: Sequence[Mount]) -> tuple[str, ...]:
     """Rules only add: folders that hold something closed are opened child by child, so nothing of git can be written."""
     closed = [mount.target for mount in mounts if mount.kind in ("hide", "mask")]
     closed += [ground.home, "/dev", _TMP, _VAR_TMP]
@@ -344,8 +356,12 @@ def _landlock(argv: Sequence[str], ground: Ground, mounts: Sequence[Mount]) -> t
     writable = [ground.private, ground.outbox, *ground.writable, *([ground.tree] if ground.may_write else [])]
     if ground.cli is not None:
         writable += [ground.cli.store, *(os.path.join(ground.cli.folder, name) for name in ground.cli.shared)]
-    config = {"closed": closed, "read": [*opened, ground.tree], "write": writable}
-    return _inside("landlock", json.dumps(config), argv)
+    config: dict[str, object] = {"closed": closed, "read": [*opened, ground.tree], "write": writable}
+    if backend.name == "nono":
+        config["package"] = backend.program
+        if backend.system == "darwin":
+            closed += _HIDDEN_MACOS
+    return inside_command(backend.name, json.dumps(config), argv)
 
 
 def _moved(env: Mapping[str, str], ground: Ground) -> dict[str, str]:

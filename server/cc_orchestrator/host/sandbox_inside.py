@@ -1,7 +1,8 @@
-"""Runs in the worker's process before it becomes the worker: Landlock rules, and the way out of a sandbox without a network.
+"""Runs in the worker's process before it becomes the worker: rules of Landlock or nono, and the way out of a network of its own.
 
 A program of its own, standard library only: `sandbox_inside.py landlock CONFIG argv…` with CONFIG an object {closed, read, write:
-paths}, or `sandbox_inside.py relay CONFIG argv…` with CONFIG the lines port, socket, `host:port`…: loopback ports that lead
+paths}, `sandbox_inside.py nono CONFIG argv…` with CONFIG the same and `package`, the folder of the package nono_py, or
+`sandbox_inside.py relay CONFIG argv…` with CONFIG the lines port, socket, `host:port`…: loopback ports that lead
 through the proxy's socket. Exits 125 when the sandbox cannot be set up; the worker is not started then.
 """
 
@@ -21,6 +22,7 @@ _CREATE, _ADD, _RESTRICT = 444, 445, 446
 _FILE = 1 | 2 | 4 | 1 << 14 | 1 << 15  # execute, write, read, truncate, ioctl: what a rule on a file may hold
 _READ = 1 | 4 | 8
 _NEEDED_ABI = 6
+_DEVICES = [f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "shm", "pts", "ptmx")]
 
 
 def _libc() -> Any:
@@ -69,10 +71,9 @@ def restrict(closed: list[str], read: list[str], write: list[str]) -> None:
     every = (1 << 16) - 1
     attributes = struct.pack("QQQ", every, 0, 3)  # no rule for ports; abstract sockets and signals stay within
     rules = _call(_CREATE, attributes, ctypes.c_size_t(len(attributes)), 0)
-    devices = [f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "shm", "pts", "ptmx")]
     for path in [*open_paths(closed), *read]:
         _allow(rules, path, _READ)
-    for path in [*write, *devices]:
+    for path in [*write, *_DEVICES]:
         _allow(rules, path, every)
     _libc().prctl(38, 1, 0, 0, 0)
     _call(_RESTRICT, rules, 0)
@@ -92,6 +93,51 @@ def _allow(rules: int, path: str, access: int) -> None:
         _call(_ADD, rules, 1, struct.pack("=Qi", access, fd), 0)
     finally:
         os.close(fd)
+
+
+def restrict_by_nono(package: str, closed: list[str], read: list[str], write: list[str]) -> None:
+    """The same by nono: Landlock on Linux, Seatbelt on macOS. Raises OSError."""
+    from importlib import import_module
+    from types import ModuleType
+
+    # Its front imports pydantic and an audit log, 130 ms for each worker: only the native part is needed.
+    front = ModuleType("nono_py")
+    front.__path__ = [package]
+    sys.modules["nono_py"] = front
+    try:
+        nono = import_module("nono_py._nono_py")
+        if sys.platform == "linux" and not nono.detect_abi().has_scoping:
+            raise OSError(f"nono needs Landlock {_NEEDED_ABI} to keep signals inside, this kernel has less")
+        rules = nono.CapabilitySet()
+        for path in [*open_paths(closed), *read]:
+            _grant(rules, path, nono.AccessMode.READ)
+        for path in [*write, *_DEVICES]:
+            _grant(rules, path, nono.AccessMode.READ_WRITE)
+        nono.apply(rules)
+    except (ImportError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise OSError(f"nono: {error}") from error
+
+
+def _grant(rules: Any, path: str, mode: Any) -> None:
+    try:
+        (rules.allow_path if os.path.isdir(path) else rules.allow_file)(path, mode)
+    except (OSError, ValueError):
+        # It is not there, or neither file nor folder: what is not granted stays closed.
+        return
+
+
+def drop_capabilities() -> None:
+    """What root could do beyond its own files goes: it loads modules, and reads every environment past Landlock since Linux 6.15.
+
+    Raises OSError when a root keeps any of it.
+    """
+    import struct
+
+    libc = _libc()
+    kept = [number for number in range(64) if libc.prctl(23, number, 0, 0, 0) == 1 and libc.prctl(24, number, 0, 0, 0)]
+    libc.prctl(47, 4, 0, 0, 0)
+    if libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24)) or (kept and os.geteuid() == 0):
+        raise OSError("the capabilities of root cannot be dropped here")
 
 
 # ---------------------------------------------------------------- the way out
@@ -186,10 +232,12 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 def main(argv: list[str]) -> None:
     """Set up, then become the worker."""
     try:
-        if argv[1] == "landlock":
+        if argv[1] in ("landlock", "nono"):
             import json
 
-            restrict(**json.loads(argv[2]))
+            if sys.platform == "linux":
+                drop_capabilities()
+            (restrict if argv[1] == "landlock" else restrict_by_nono)(**json.loads(argv[2]))
         else:
             port, path, *hosts = argv[2].split("\n")
             relay(int(port), path, hosts)

@@ -10,7 +10,16 @@ from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.secretfiles import is_secret_file
 from cc_orchestrator.host.git import GitError
 from cc_orchestrator.host.process import SpawnError
-from cc_orchestrator.host.sandbox import Backend, CliHome, Ground, Level, SandboxError, at_least, plan_sandbox
+from cc_orchestrator.host.sandbox import (
+    BACKENDS,
+    Backend,
+    CliHome,
+    Ground,
+    Level,
+    SandboxError,
+    at_least,
+    plan_sandbox,
+)
 from cc_orchestrator.host.sandbox_find import user_namespace
 from cc_orchestrator.host.sandbox_git import git_paths, look
 from cc_orchestrator.host.sandbox_ground import (
@@ -62,15 +71,20 @@ def confine(adapter: Adapter, request: WorkerRequest, spec: RunSpec, invocation:
         if proxy is not None:
             proxy.close()
         raise SpawnError(f"the sandbox {spec.sandbox} cannot be kept: {error}") from error
-    commits = adapter.capabilities.commits and backend.name != "landlock"
+    commits = adapter.capabilities.commits and backend.name == "bubblewrap"
     return Confined(invocation._replace(argv=plan.argv, env=plan.env), plan.wrapped, commits, proxy, ground.private)
 
 
 def _backend(spec: RunSpec) -> Backend:
     """What launch tried and found; should it work no more, then the worker does not start."""
-    if spec.sandbox_backend not in ("bubblewrap", "landlock"):
+    if spec.sandbox_backend not in BACKENDS:
         raise SandboxError(f"the spec names no sandbox ({spec.sandbox_backend})")
-    return Backend(spec.sandbox_backend, spec.sandbox_program, user_namespace(spec.sandbox_locks), spec.sandbox_locks)
+    return Backend(
+        spec.sandbox_backend,
+        spec.sandbox_program,
+        user_namespace(spec.sandbox_locks),
+        spec.sandbox_locks,
+    )
 
 
 def _linked(spec: RunSpec) -> list[str]:
