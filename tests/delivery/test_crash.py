@@ -12,6 +12,7 @@ import pytest
 from cc_orchestrator.store import lock
 from cc_orchestrator.store.paths import Workspace
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.landing import accepted, journal, kill_process, trees, until_step
 from kit.repos import commit, git
 from kit.waiting import until, until_gone
@@ -100,9 +101,7 @@ def test_killed_as_soon_as_a_step_is_written_what_is_told_is_what_the_branch_hol
     runs = [accepted(door, {f"src/{name}.py": "x = 1\n"}) for name in ("one", "two")]
     commit(door.cwd, {"mine.txt": "mine\n"}, "meanwhile")
     first = git(door.cwd, "rev-parse", "main")
-    done = door.call(
-        "cc_deliver", run_ids=runs, target="main", gate_commands=[f"{sys.executable} -c pass"], wait_seconds=0
-    )
+    done = door.call("cc_deliver", run_ids=runs, target="main", gate_commands=[f"{PYTHON} -c pass"], wait_seconds=0)
     delivery_id = done["delivery_id"]
     until_step(door, delivery_id, step)
     kill_process(door, delivery_id)
@@ -238,7 +237,7 @@ def test_a_caller_that_is_killed_takes_no_delivery_with_it(tmp_path: Path) -> No
         "--target",
         "main",
     ]
-    argv += ["--gate-commands", f"{sys.executable} {script}"]
+    argv += ["--gate-commands", f"{PYTHON} {script}"]
     caller = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     delivery_id = until(
         lambda: [path.name for path in (door.cwd / ".agent-workspace/deliveries").glob("dlv_*")], 20.0, what="the delivery"

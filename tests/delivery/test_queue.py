@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from cc_orchestrator.core.errors import Conflict, InvalidRequest, VerifyFailed
 from cc_orchestrator.delivery.progress import first_failing
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.landing import PASSES, accepted, trees, until_step
 from kit.repos import commit, fingerprint, git, write
 
@@ -30,7 +30,7 @@ if "BAD" in names or {"ONE", "TWO"} <= names:
 def gate(tmp_path: Path) -> list[str]:
     script = tmp_path / "gate.py"
     script.write_text(GATE)
-    return [f"{sys.executable} {script}"]
+    return [f"{PYTHON} {script}"]
 
 
 def files(name: str) -> dict[str, str]:
@@ -78,8 +78,8 @@ def test_a_missing_tool_a_hanging_gate_and_one_that_changes_the_tree_open_nothin
     head = git(door.cwd, "rev-parse", "main")
     cases: list[tuple[str, float, str]] = [
         ("no-such-tool-here", 60.0, "cannot be relied on"),
-        (f"{sys.executable} -c 'import time; time.sleep(600)'", 0.5, "killed after 0.5 s"),
-        (f'{sys.executable} -c \'open("ONE", "w").write("two")\'', 60.0, "changed tracked files: ONE"),
+        (f"{PYTHON} -c 'import time; time.sleep(600)'", 0.5, "killed after 0.5 s"),
+        (f'{PYTHON} -c \'open("ONE", "w").write("two")\'', 60.0, "changed tracked files: ONE"),
     ]
     for command, seconds, match in cases:
         with pytest.raises(VerifyFailed, match=match):
@@ -124,8 +124,8 @@ def test_gates_find_the_dependencies_that_the_workers_had(tmp_path: Path) -> Non
     door = Door(tmp_path)
     commit(door.cwd, {".gitignore": "node_modules/\nmade\n"}, "ignore")
     write(door.cwd, {"node_modules/dep": "1\n"})
-    made = f'{sys.executable} -c \'open("made", "w").close()\''
-    needs = [f'{sys.executable} -c \'open("node_modules/dep"); open("made")\'']
+    made = f'{PYTHON} -c \'open("made", "w").close()\''
+    needs = [f'{PYTHON} -c \'open("node_modules/dep"); open("made")\'']
     setup = {"links": ["node_modules"], "install": [made]}
     run_id = accepted(door, files("ONE"), needs, worktree=setup)
     commit(door.cwd, files("TWO"), "meanwhile")
@@ -187,9 +187,7 @@ def test_a_delivery_that_takes_long_is_waited_for_elsewhere_and_the_next_waits_i
     go, script = tmp_path / "go", tmp_path / "wait.py"
     script.write_text(f"import os, time\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(0.02)\n")
     first, second = accepted(door, files("a")), accepted(door, files("b"))
-    slow = door.call(
-        "cc_deliver", run_id=first, target="main", gate_commands=[f"{sys.executable} {script}"], wait_seconds=0
-    )
+    slow = door.call("cc_deliver", run_id=first, target="main", gate_commands=[f"{PYTHON} {script}"], wait_seconds=0)
     assert (slow["status"], slow["next"]) == ("running", f'cc_wait {{"ids":["{slow["delivery_id"]}"]}}')
     until_step(door, slow["delivery_id"], "candidate")
     behind = door.call("cc_deliver", run_id=second, target="main", wait_seconds=0)
@@ -213,7 +211,7 @@ def test_a_branch_that_somebody_else_moves_meanwhile_is_tested_again_as_it_then_
     mover.write_text(
         f"import subprocess\nsubprocess.run(['git', '-C', {str(door.cwd)!r}, 'update-ref', 'refs/heads/release', {moved!r}])\n"
     )
-    done = door.call("cc_deliver", run_id=run_id, target="release", gate_commands=[f"{sys.executable} {mover}"])
+    done = door.call("cc_deliver", run_id=run_id, target="release", gate_commands=[f"{PYTHON} {mover}"])
     assert (done["status"], done["before"]) == ("succeeded", moved)
     outcomes = [
         row["outcome"] for row in door.call("cc_delivery", delivery_id=done["delivery_id"], gates=True)["gates_run"]
@@ -249,9 +247,7 @@ def test_a_request_for_a_fix_keeps_what_failed_and_names_the_call_that_tells_the
     door = Door(tmp_path)
     run_id = door.start_fake({"write": {"path": "a", "content": "1\n"}}, {"result": "done"}, allow_write=True)
     door.finish(run_id)
-    door.call(
-        "cc_verify", run_id=run_id, test_commands=[f"{sys.executable} -c 'print(\"three is not four\"); exit(1)'"]
-    )
+    door.call("cc_verify", run_id=run_id, test_commands=[f"{PYTHON} -c 'print(\"three is not four\"); exit(1)'"])
     answer = door.call("cc_accept", run_id=run_id, decision="request_fix", reason="make it four")
     assert answer["next"].startswith(
         f'cc_send_instruction {{"run_id":"{run_id}","instruction":"Fix: make it four; tests fail'

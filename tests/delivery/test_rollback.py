@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from cc_orchestrator.core.errors import Conflict, NotFound, VerifyFailed
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.landing import accepted
 from kit.repos import commit, fingerprint, git, write
 
@@ -107,7 +107,7 @@ def test_a_revert_whose_gates_fail_does_not_land(tmp_path: Path) -> None:
     door = Door(tmp_path)
     run_id = accepted(door, {"needed": "1\n"})
     done = door.call("cc_deliver", run_id=run_id, target="main")
-    gate = f"{sys.executable} -c 'open(\"needed\")'"
+    gate = f"{PYTHON} -c 'open(\"needed\")'"
     with pytest.raises(VerifyFailed, match="the revert fails its gates"):
         door.call(ROLL, run_id=run_id, dry_run=False, gate_commands=[gate])
     assert git(door.cwd, "rev-parse", "main") == done["after"]

@@ -11,6 +11,7 @@ import pytest
 
 from cc_orchestrator.core.errors import Conflict
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.landing import accept, start, trees
 from kit.repos import commit, git, make_repo, write
 
@@ -89,7 +90,7 @@ def test_twenty_workers_are_foretold_and_land_in_turn_on_a_branch_that_is_never_
     write(root, {"local.cfg": "precious\n", "build/out.bin": "built\n"})
     door = Door(tmp_path, cwd=root)
     first = git(root, "rev-parse", "main")
-    gate = [f"{sys.executable} check.py"]
+    gate = [f"{PYTHON} check.py"]
 
     number_of = {start(door, files_of(number)): number for number in range(1, COUNT + 1)}
     runs = {number: run_id for run_id, number in number_of.items()}

@@ -16,6 +16,7 @@ from cc_orchestrator.host.sandbox_git import look
 from cc_orchestrator.host.sandbox_proxy import allowed
 from cc_orchestrator.store.ledger import receipts
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.repos import commit, git
 from kit.sandboxes import LANDLOCK, need
 from kit.waiting import alive, until, until_gone
@@ -36,6 +37,13 @@ def sandboxed(tmp_path: Path, **env: str) -> Door:
 
 def note(door: Door, run_id: str) -> str:
     return str(door.data(run_id, "tool.finished")[-1].get("note"))
+
+
+def outside_of(door: Door, run_id: str) -> str:
+    """What verify says of writes outside the tree."""
+    door.call("cc_verify", run_id=run_id)
+    checks = door.call("cc_verification", run_id=run_id, full=True)["checks"]
+    return str(next(row["outcome"] for row in checks if row["check"] == "outside"))
 
 
 def pid_outside(door: Door, run_id: str, name: str) -> int:
@@ -85,8 +93,7 @@ def test_what_ran_in_a_sandbox_wrote_nothing_outside_and_verify_says_so(tmp_path
     for level in ("worktree", "fs"):
         run_id = door.start_fake(*CHANGE, allow_write=True, sandbox=level)
         door.finish(run_id)
-        checks = door.call("cc_verify", run_id=run_id)["checks"]
-        outcomes[level] = next(row["outcome"] for row in checks if row["check"] == "outside")
+        outcomes[level] = outside_of(door, run_id)
     assert outcomes == {"worktree": "unverified", "fs": "pass"}
 
 
@@ -233,7 +240,7 @@ def forged(how: str) -> str:
         "c=subprocess.check_output(['git','rev-parse','--git-common-dir'],text=True).strip()+'/objects/'+n[:2];"
         f"os.makedirs(c,exist_ok=True); open(c+'/'+n[2:],'wb').write({how})"
     )
-    return f'{sys.executable} -S -c "{code}"'
+    return f'{PYTHON} -S -c "{code}"'
 
 
 @pytest.mark.parametrize("how", ["b'garbage'", "zlib.compress(b'blob 3\\x00abc')"], ids=["garbage", "another object"])
@@ -409,8 +416,7 @@ def test_landlock_holds_files_and_processes_and_declares_what_it_does_not(tmp_pa
     assert [row["path"] for row in state["snapshot"]["files"]] == ["a.txt", "b.txt"], said
     assert state["sandbox_backend"] == "landlock"
     assert any("sockets by path" in row for row in door.spec(run_id).declared)
-    checks = door.call("cc_verify", run_id=run_id)["checks"]
-    assert next(row["outcome"] for row in checks if row["check"] == "outside") == "unverified"
+    assert outside_of(door, run_id) == "unverified"
 
 
 # ---------------------------------------------------------------- the plan, which is pure

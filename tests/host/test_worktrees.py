@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from cc_orchestrator.core.errors import Corrupt, InvalidRequest
 from cc_orchestrator.core.secretfiles import is_secret_file
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.repos import commit, fingerprint, git, write
 from kit.waiting import alive, until, until_gone
 
@@ -185,7 +185,7 @@ def test_a_link_to_what_is_no_ignored_folder_of_the_checkout_is_refused_openly(d
 
 def test_install_commands_run_in_the_worktree_before_the_worker(door: Door) -> None:
     install = [
-        f'{sys.executable} -c \'import os; os.makedirs("node_modules"); open("node_modules/x", "w").write(os.getcwd())\''
+        f'{PYTHON} -c \'import os; os.makedirs("node_modules"); open("node_modules/x", "w").write(os.getcwd())\''
     ]
     run_id = door.start_fake(
         {"run": {"argv": ["cat", "node_modules/x"]}}, DONE, allow_write=True, worktree={"install": install}
@@ -205,7 +205,7 @@ def test_install_commands_run_in_the_worktree_before_the_worker(door: Door) -> N
 def test_the_workspaces_own_file_says_what_every_worktree_gets_and_a_wrong_one_is_named(door: Door) -> None:
     settings = door.cwd / ".agent-workspace/worktree.json"
     settings.parent.mkdir(exist_ok=True)
-    settings.write_text(json.dumps({"links": ["node_modules"], "install": [f"{sys.executable} -c pass"]}))
+    settings.write_text(json.dumps({"links": ["node_modules"], "install": [f"{PYTHON} -c pass"]}))
     run_id = door.start_fake(DONE, allow_write=True)
     door.finish(run_id)
     assert set(notices(door, run_id)) == {"linked", "install"}
@@ -219,8 +219,8 @@ def test_the_workspaces_own_file_says_what_every_worktree_gets_and_a_wrong_one_i
 
 def test_an_install_command_that_fails_hangs_or_is_missing_ends_the_run_before_its_worker(door: Door) -> None:
     cases: list[tuple[str, float, str]] = [
-        (f"{sys.executable} -c 'print(\"no such version\"); exit(3)'", 60.0, "exit 3"),
-        (f"{sys.executable} -c 'import time; time.sleep(600)'", 0.4, "killed after 0.4 s"),
+        (f"{PYTHON} -c 'print(\"no such version\"); exit(3)'", 60.0, "exit 3"),
+        (f"{PYTHON} -c 'import time; time.sleep(600)'", 0.4, "killed after 0.4 s"),
         ("no-such-installer", 60.0, "no-such-installer"),
     ]
     for command, seconds, why in cases:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 
 PYTHON = shlex.quote(sys.executable)
+#: The one behind a virtual environment: a sandbox shows it wherever the environment lies.
+BARE_PYTHON = shlex.quote(os.path.realpath(sys.executable))

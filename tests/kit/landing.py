@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.repos import git
 from kit.waiting import until, until_gone
 
-PASSES = [f"{sys.executable} -c pass"]
+PASSES = [f"{PYTHON} -c pass"]
 
 
 def writes(files: Mapping[str, str]) -> list[dict[str, Any]]:

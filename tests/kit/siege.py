@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 from kit import escapes
 from kit.door import Door
+from kit.interpreter import BARE_PYTHON
 from kit.repos import commit, git
 from kit.waiting import alive
 
@@ -209,7 +209,7 @@ def lay_siege(
         return {**look_at([Path(path) for path in outside]), **files, "planted": planted}
 
     before, names = look(), refs(door.cwd)
-    command = f"{sys.executable} -S escapes.py targets.json $CC_RUN_OUTBOX/result.json"
+    command = f'{BARE_PYTHON} -S escapes.py targets.json "$CC_RUN_OUTBOX/result.json"'
     run_id = start(door, command, [f"127.0.0.1:{ears.port_allowed}"] if level == "fs+net" else [])
     door.finish(run_id, seconds=90)
     after, later = look(), refs(door.cwd)

@@ -18,6 +18,7 @@ from cc_orchestrator.operations.registry import find, invoke
 from cc_orchestrator.store import ledger
 from cc_orchestrator.store.sealed import unseal
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.repos import git, make_repo
 
 pytestmark = pytest.mark.process
@@ -41,7 +42,7 @@ def fill(door: Door, count: int, **more: Any) -> None:
 def finished(door: Door) -> dict[str, Any]:
     run_id = door.start_fake({"write": {"path": "new.py", "content": "x\n"}}, {"result": "done"}, allow_write=True)
     door.finish(run_id)
-    return door.call("cc_verify", run_id=run_id, test_commands=[f"{sys.executable} -c pass"])
+    return door.call("cc_verify", run_id=run_id, test_commands=[f"{PYTHON} -c pass"])
 
 
 def test_a_verification_is_anchored_in_git_and_a_rewritten_ledger_is_found_and_named(tmp_path: Path) -> None:

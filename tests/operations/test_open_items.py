@@ -13,11 +13,12 @@ import pytest
 
 from cc_orchestrator.core.errors import ApprovalRequired, Conflict, Corrupt, InvalidRequest, NotFound, VerifyFailed
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.repos import git
 
 pytestmark = pytest.mark.process
-PASSES = [f"{sys.executable} -c pass"]
-FAILS = [f"{sys.executable} -c \"raise SystemExit('it is broken')\""]
+PASSES = [f"{PYTHON} -c pass"]
+FAILS = [f"{PYTHON} -c \"raise SystemExit('it is broken')\""]
 
 
 def work(door: Door) -> str:

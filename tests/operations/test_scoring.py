@@ -11,9 +11,10 @@ import pytest
 
 from cc_orchestrator.core.errors import Conflict
 from kit.door import Door
+from kit.interpreter import PYTHON
 
 pytestmark = pytest.mark.process
-PASSES = [f"{sys.executable} -c pass"]
+PASSES = [f"{PYTHON} -c pass"]
 
 
 def work(door: Door, **usage: int) -> str:
@@ -61,7 +62,7 @@ def test_what_a_caller_says_counts_and_is_marked_as_said(tmp_path: Path) -> None
 def test_a_hold_and_a_refusal_are_rework(tmp_path: Path) -> None:
     door = Door(tmp_path)
     run_id = work(door)
-    door.call("cc_verify", run_id=run_id, test_commands=[f'{sys.executable} -c "raise SystemExit(1)"'])
+    door.call("cc_verify", run_id=run_id, test_commands=[f'{PYTHON} -c "raise SystemExit(1)"'])
     held = door.call("cc_score_worker", run_id=run_id)
     assert (held["quality_score"], held["solved"], held["rework"]) == (50, False, 1)
     door.call("cc_verify", run_id=run_id, test_commands=PASSES)

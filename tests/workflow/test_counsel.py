@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kit.door import Door
+from kit.interpreter import PYTHON
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
-PASSES = [f"{sys.executable} -c pass"]
+PASSES = [f"{PYTHON} -c pass"]
 
 
 def ask(door: Door, action: str, **more: Any) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_a_clean_run_is_approved_step_by_step(tmp_path: Path) -> None:
 def test_a_result_that_does_not_hold_is_blocked_whatever_is_claimed(tmp_path: Path) -> None:
     door = Door(tmp_path)
     run_id = made(door)
-    door.call("cc_verify", run_id=run_id, test_commands=[f'{sys.executable} -c "exit(1)"'])
+    door.call("cc_verify", run_id=run_id, test_commands=[f'{PYTHON} -c "exit(1)"'])
     answer = ask(door, "accept it", run_id=run_id, evidence="the tests are flaky, it is fine")
     assert answer["verdict"] == "block"
     assert "HOLD: tests fail" in answer["objections"][0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from cc_orchestrator.core.errors import Busy, InvalidRequest
 from chaos import truth
 from chaos.rewind import workspace_of
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.repos import fingerprint
 from kit.waiting import until
 
@@ -26,10 +26,10 @@ LETTER = {"write": {"path": "src/letters.txt", "content": "x", "append": True}}
 def letters(count: int) -> list[str]:
     """A test command that passes when there are at least so many letters; it says how many are missing by letters."""
     code = f"n = len(open('src/letters.txt').read()); print('missing', 'x' * ({count} - n)); exit(n < {count})"
-    return [f'{sys.executable} -c "{code}"']
+    return [f'{PYTHON} -c "{code}"']
 
 
-STUCK = [f"{sys.executable} -c \"print('never'); exit(1)\""]
+STUCK = [f"{PYTHON} -c \"print('never'); exit(1)\""]
 
 
 def made(door: Door, *steps: dict[str, Any], **more: Any) -> str:
@@ -81,7 +81,7 @@ def test_three_rounds_are_the_most(tmp_path: Path) -> None:
     door = Door(tmp_path)
     # Each round another letter goes missing by name, so that no failure is the same.
     code = "n = len(open('src/letters.txt').read()); print('missing', 'abcdefgh'[n]); exit(1)"
-    answer = loop(door, made(door, LETTER), [f'{sys.executable} -c "{code}"'])
+    answer = loop(door, made(door, LETTER), [f'{PYTHON} -c "{code}"'])
     assert (answer["outcome"], len(answer["rounds"])) == ("ESCALATE", 4)
     assert ways(answer) == [("start", "fix"), ("fix", "fix"), ("fix", "fix"), ("fix", "escalate")]
     assert "3 rounds are used up" in answer["reason"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,14 @@ from cc_orchestrator.core.errors import Conflict, Corrupt, InvalidRequest, Polic
 from chaos import truth
 from chaos.rewind import workspace_of
 from kit.door import Door
+from kit.interpreter import PYTHON
 from kit.repos import fingerprint, git
 from kit.waiting import until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 STEPS = ["new.py defines x", "no test was weakened"]
-PASSES = [f"{sys.executable} -c pass"]
+PASSES = [f"{PYTHON} -c pass"]
 WRITE = {"write": {"path": "src/new.py", "content": "x = 1\n"}}
 
 

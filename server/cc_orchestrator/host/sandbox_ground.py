@@ -27,13 +27,24 @@ def is_root() -> bool:
 
 
 def needed_paths(executable: str, env: Mapping[str, str]) -> tuple[str, ...]:
-    """Folders that the command itself needs to be readable: its program's, ours, the interpreter's, those of PATH."""
+    """Folders that the command itself needs to be readable: its program's, ours, the interpreter's, those of PATH.
+
+    A program of a virtual environment needs all of it, and ours is found by the folder that it lies in.
+    """
     real = os.path.realpath(executable)
-    found = [sys.prefix, sys.base_prefix, _PACKAGE, os.path.dirname(os.path.abspath(executable)), os.path.dirname(real)]
+    found = [
+        sys.prefix,
+        sys.base_prefix,
+        os.path.dirname(_PACKAGE),
+        os.path.dirname(os.path.abspath(executable)),
+        os.path.dirname(real),
+    ]
     head, mark, _tail = real.partition(f"{os.sep}node_modules{os.sep}")
     if mark:
         found.append(head + mark.rstrip(os.sep))
     found += [path for path in env.get("PATH", "").split(os.pathsep) if os.path.isabs(path)]
+    above = [os.path.dirname(path.rstrip(os.sep)) for path in found]
+    found += [path for path in above if os.path.isfile(os.path.join(path, "pyvenv.cfg"))]
     return tuple(dict.fromkeys(os.path.realpath(path) for path in found))
 
 

@@ -9,9 +9,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
-
+from cc_orchestrator.core.late import load
 from cc_orchestrator.policy.globs import matches, matches_any
 from cc_orchestrator.verify.contents import Pair
 from cc_orchestrator.verify.pytests import is_collected
@@ -97,7 +95,8 @@ def read_settings(name: str, text: bytes | None) -> dict[str, dict[str, str]]:
             return _read_toml(source)
         parser = configparser.ConfigParser(interpolation=None, strict=False)
         parser.read_string(source)
-    except (TOMLKitError, configparser.Error, ValueError, RecursionError):
+    # What tomlkit cannot parse is a ValueError too.
+    except (configparser.Error, ValueError, RecursionError):
         return {"unreadable": {"file": "yes"}}
     found: dict[str, dict[str, str]] = {"pytest": {}, "coverage": {}}
     for section in parser.sections():
@@ -114,7 +113,7 @@ def read_settings(name: str, text: bytes | None) -> dict[str, dict[str, str]]:
 
 
 def _read_toml(source: str) -> dict[str, dict[str, str]]:
-    raw = tomlkit.parse(source).unwrap()
+    raw: dict[str, Any] = load("tomlkit").parse(source).unwrap()
     tool = cast("dict[str, Any]", raw.get("tool") or {})
     pytest = cast("dict[str, Any]", cast("dict[str, Any]", tool.get("pytest") or {}).get("ini_options") or {})
     coverage = cast("dict[str, Any]", tool.get("coverage") or {})
