@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
-from cc_orchestrator.adapters.base import Adapter, WorkerRequest
+from cc_orchestrator.adapters.base import Adapter
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock
@@ -35,7 +35,7 @@ from cc_orchestrator.runs.prompt import render_prompt
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.recorder import write_ballast
 from cc_orchestrator.runs.requests import claim_request
-from cc_orchestrator.runs.spec import Limits, RunSpec, Scope, Setup
+from cc_orchestrator.runs.spec import Limits, RunSpec, Scope, Setup, worker_request
 from cc_orchestrator.runs.tree import head_commit, tell_missing
 from cc_orchestrator.store import atomic, index, lock
 from cc_orchestrator.store.journal import Journal
@@ -135,11 +135,11 @@ def _spec(
     executable = find_executable(adapter, env)
     now = clock.now()
     run_id = new_id("run", now=now)
-    folder = workspace.run(run_id)
+    run = RunDir(workspace.run(run_id))
     place = _place(workspace, request, cwd)
     prompt = render_prompt(
         request.task, context=request.context, role=request.role, allow_write=request.allow_write, scope=request.scope,
-        outbox=os.path.join(folder, "outbox"), missing=place.get("missing", ()),
+        outbox=run.outbox, missing=place.get("missing", ()),
     )  # fmt: skip
     level, backend = choose_level(request.sandbox, request.sandbox_hosts, cwd, env, may_write=request.allow_write)
     spec = RunSpec(
@@ -153,13 +153,7 @@ def _spec(
         sandbox_program=backend.program if backend else "", sandbox_locks=bool(backend and backend.locks_namespaces),
         sandbox_hosts=request.sandbox_hosts, **place,
     )  # fmt: skip
-    probe = WorkerRequest(
-        run_id=run_id, prompt=prompt, cwd=spec.cwd, allow_write=spec.allow_write, executable=executable, env={}, run_dir=folder,
-        outbox=os.path.join(folder, "outbox"), model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
-        max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
-        final_only=spec.limits.final_only, partial_messages=spec.partial_messages, options=spec.options,
-        route=spec.route,
-    )  # fmt: skip
+    probe = worker_request(spec, prompt=prompt, cwd=spec.cwd, env={}, run_dir=run.path, outbox=run.outbox)
     problems = adapter.check(probe)
     if problems:
         raise InvalidRequest(

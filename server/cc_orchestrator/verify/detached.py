@@ -138,7 +138,7 @@ def own_job(args: list[str]) -> Owned | None:
     if held is None:
         return None
     os.set_inheritable(held, False)
-    bell = _take_bell(job, int(args[2]))
+    bell = Bell.inherit(int(args[2]), job.bell)
     clock = SystemClock()
     # What we start for ourselves (git) is found and ended when we die in the middle of it.
     os.environ[HELPER] = job.job_id
@@ -151,25 +151,3 @@ def own_job(args: list[str]) -> Owned | None:
     return Owned(
         Workspace(str(request["workspace_root"]), request.get("repository")), job, journal, clock, request, bell
     )
-
-
-def _take_bell(job: JobDir, fd: int) -> Bell | None:
-    if fd < 0:
-        return None
-    os.set_inheritable(fd, False)
-    try:
-        with open(job.bell, encoding="utf-8") as file:
-            return Bell.from_fd(fd, file.read().strip())
-    except OSError:
-        return None
-
-
-def read_stdin() -> bytes:
-    """What `start_detached` was given, all of it; stdin is empty from then on."""
-    parts: list[bytes] = []
-    while chunk := os.read(0, 1 << 20):
-        parts.append(chunk)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    return b"".join(parts)

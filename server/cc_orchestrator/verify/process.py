@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, cast
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.command import Command
+from cc_orchestrator.host.detach import take_stdin
 from cc_orchestrator.verify.checks import run_checks
-from cc_orchestrator.verify.detached import Owned, own_job, read_stdin
+from cc_orchestrator.verify.detached import Owned, own_job
 from cc_orchestrator.verify.evidence import collect_evidence
 from cc_orchestrator.verify.history import check_store, escalate_repeats, read_past
 from cc_orchestrator.verify.record import record_end, record_result
@@ -38,7 +39,7 @@ def main(args: list[str]) -> int:
     try:
         status, reason = "failed", f"internal: see {job.job.log}"
         try:
-            raw = json.loads(read_stdin().decode("utf-8", "surrogateescape"))
+            raw = json.loads(take_stdin().decode("utf-8", "surrogateescape"))
             asked = _Asked([tuple(argv) for argv in raw["argvs"]], from_json(raw["rules"]))
             status, reason = _verify(job, asked)
         finally:

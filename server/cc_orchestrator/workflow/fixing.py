@@ -14,11 +14,12 @@ from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.command import Command
+from cc_orchestrator.host.detach import take_stdin
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.tasks.record import read_task
-from cc_orchestrator.verify.detached import Owned, own_job, read_stdin
+from cc_orchestrator.verify.detached import Owned, own_job
 from cc_orchestrator.verify.findings import Finding, list_open, take_fingerprint
 from cc_orchestrator.verify.job import WatchedJob, read_job
 from cc_orchestrator.verify.launch import start_verification
@@ -54,7 +55,7 @@ def main(args: list[str]) -> int:
     try:
         status, reason = "failed", f"internal: see {owned.job.log}"
         try:
-            argvs = [tuple(argv) for argv in json.loads(read_stdin().decode("utf-8", "surrogateescape"))]
+            argvs = [tuple(argv) for argv in json.loads(take_stdin().decode("utf-8", "surrogateescape"))]
             shown = cast("list[str]", owned.request["commands"])
             commands = [Command(text, argv) for text, argv in zip(shown, argvs, strict=True)]
             status, reason = _loop(owned, commands)

@@ -11,10 +11,11 @@ from typing import Any
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.text import cut, line
+from cc_orchestrator.host.detach import take_stdin
 from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.store.rundir import RunDir
-from cc_orchestrator.verify.detached import Owned, own_job, read_stdin
+from cc_orchestrator.verify.detached import Owned, own_job
 from cc_orchestrator.verify.findings import Finding, list_news, list_open
 from cc_orchestrator.verify.ground import Ground, GroundError, compare_ground, make_disposable, remove_disposable
 from cc_orchestrator.verify.opinion import Opinion, OpinionError, Step, number_steps, read_opinion
@@ -64,7 +65,7 @@ def main(args: list[str]) -> int:
     try:
         status, reason = "failed", f"internal: see {owned.job.log}"
         try:
-            read_stdin()
+            take_stdin()
             status, reason = _review(owned)
         finally:
             # Whatever went wrong, the end is told; the traceback goes to the log.
