@@ -6,21 +6,17 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from cc_orchestrator.core.clock import Clock
-from cc_orchestrator.core.errors import CcError, InvalidRequest
+from cc_orchestrator.core.errors import InvalidRequest
 from cc_orchestrator.core.text import line
 from cc_orchestrator.delivery.request import Request
 from cc_orchestrator.host.command import Command, Ran, run_command
-from cc_orchestrator.host.env import worker_env
-from cc_orchestrator.host.git import GitError
-from cc_orchestrator.host.lending import lend
-from cc_orchestrator.host.tree import MARKER, Tree
-from cc_orchestrator.host.worktree import find_repository
-from cc_orchestrator.runs.spec import RunSpec, Setup
+from cc_orchestrator.host.tree import Tree
+from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import atomic
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.verify.commands import is_repeatable, parse_commands
+from cc_orchestrator.verify.furnish import Bench, furnish
 from cc_orchestrator.verify.ground import GroundError, compare_ground, make_disposable, remove_disposable
 from cc_orchestrator.verify.outcomes import check_tests
 
@@ -89,26 +85,6 @@ def unite(gates: Iterable[Sequence[Gate]]) -> list[Gate]:
     return list(found.values())
 
 
-class Bench(NamedTuple):
-    """Where gates are run: the delivery's folder, the repository, a clock, and what the fresh checkout gets as worktrees do."""
-
-    job: JobDir
-    repository: str
-    clock: Clock
-    setup: Setup = Setup()
-
-
-def unite_setups(setups: Iterable[Setup]) -> Setup:
-    """What any of them wants, each once."""
-    found = list(setups)
-    return Setup(
-        tuple(dict.fromkeys(argv for setup in found for argv in setup.install)),
-        max((setup.install_seconds for setup in found), default=Setup().install_seconds),
-        tuple(dict.fromkeys(link for setup in found for link in setup.links)),
-        tuple(dict.fromkeys(path for setup in found for path in setup.grants)),
-    )
-
-
 def run_gates(bench: Bench, commit: str, tree: str, gates: Sequence[Gate]) -> Report:
     """Run them, all of them, on a fresh checkout; nothing of it stays. Raises OSError (a log)."""
     if not gates:
@@ -118,7 +94,7 @@ def run_gates(bench: Bench, commit: str, tree: str, gates: Sequence[Gate]) -> Re
         ground = make_disposable(bench.repository, commit, tree, bench.job.path, "a fresh checkout of the candidate")
         contained = Tree.contain(bench.job.job_id)
         try:
-            missing = _furnish(bench, ground.root, contained)
+            missing = furnish(bench, ground.root, contained)
             if missing:
                 return Report(UNVERIFIED, missing)
             ran = [_run(bench, ground.root, number, gate, contained) for number, gate in enumerate(gates, 1)]
@@ -140,33 +116,9 @@ def run_gates(bench: Bench, commit: str, tree: str, gates: Sequence[Gate]) -> Re
     return Report(PASSED, "", told)
 
 
-def _furnish(bench: Bench, root: str, tree: Tree) -> str:
-    """Lend and install what the runs' worktrees had; why that failed, "" when it did not. Raises GroundError, OSError."""
-    repo = find_repository(bench.repository)
-    try:
-        if repo is not None:
-            lend(repo, repo.root, root, links=bench.setup.links, grants=bench.setup.grants)
-    except (GitError, CcError) as error:
-        raise GroundError(f"nothing could be lent to it: {error}") from error
-    for number, argv in enumerate(bench.setup.install, 1):
-        shown = line(" ".join(argv), 200)
-        ran = run_command(
-            Command(shown, argv), cwd=root, env=_env(bench), seconds=bench.setup.install_seconds, log_path=bench.job.at(f"install-{number}.log"),
-            tree=tree, clock=bench.clock,
-        )  # fmt: skip
-        if ran.outcome != "exited" or ran.exit != 0:
-            return f"install command failed: {shown}: {ran.detail or f'exit {ran.exit}'}: {line(ran.tail[-200:], 200)}"
-    return ""
-
-
-def _env(bench: Bench) -> dict[str, str]:
-    # The marker keeps our own doors and CLI shut to what the commands start, and lets a sweep find what is left of it.
-    return worker_env(os.environ, (), {MARKER: bench.job.job_id})
-
-
 def _run(bench: Bench, root: str, number: int, gate: Gate, tree: Tree) -> Ran:
     cwd = os.path.join(root, gate.subfolder)
     return run_command(
-        gate.command, cwd=cwd if os.path.isdir(cwd) else root, env=_env(bench), seconds=gate.seconds,
+        gate.command, cwd=cwd if os.path.isdir(cwd) else root, env=bench.env(), seconds=gate.seconds,
         log_path=bench.job.at(f"gate-{number}.log"), tree=tree, clock=bench.clock,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from cc_orchestrator.core.errors import CcError, Conflict, VerifyFailed
 from cc_orchestrator.core.text import line
 from cc_orchestrator.delivery import gates as gating
 from cc_orchestrator.delivery import progress as words
-from cc_orchestrator.delivery.gates import Bench, Report, run_gates, unite, unite_setups
+from cc_orchestrator.delivery.gates import Report, run_gates, unite
 from cc_orchestrator.delivery.progress import as_row, first_failing
 from cc_orchestrator.delivery.promotion import Desk, hand_back, promote
 from cc_orchestrator.delivery.stack import Candidate, Entry, lay, make_candidate
@@ -20,6 +20,7 @@ from cc_orchestrator.delivery.target import check_target
 from cc_orchestrator.host.candidate import branch_commit
 from cc_orchestrator.runs.spec import Setup
 from cc_orchestrator.verify.commands import parse_commands
+from cc_orchestrator.verify.furnish import Bench, unite_setups
 
 #: A target that somebody else keeps moving is not chased for ever.
 MAX_MOVES = 3

@@ -15,6 +15,7 @@ from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.host.git import GitError
 from cc_orchestrator.host.tree import MARKER, Tree
 from cc_orchestrator.policy.globs import matches_any
+from cc_orchestrator.runs.spec import Setup
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.verify.check import Check, name_some
@@ -24,6 +25,7 @@ from cc_orchestrator.verify.contract import Judged, check_contract, check_holdou
 from cc_orchestrator.verify.coverage import check_coverage
 from cc_orchestrator.verify.diff import sealed_git
 from cc_orchestrator.verify.evidence import Evidence
+from cc_orchestrator.verify.furnish import Bench, furnish
 from cc_orchestrator.verify.ground import Ground, GroundError, clear_ground, compare_ground, prepare_ground
 from cc_orchestrator.verify.junit import check_junit
 from cc_orchestrator.verify.outcomes import check_tests, judge_command
@@ -97,14 +99,34 @@ def run_trial(trial: Trial, checks: Sequence[Check]) -> Tried:
         return Tried(_judge(trial, plan, {}, [], "", why))
     since = trial.clock.now()
     tree = Tree.contain(trial.job.job_id)
+    ran: dict[str, list[Ran]] = {}
+    reports: list[Report] = []
     try:
-        ran, reports = _run_groups(trial, plan, ground, tree)
+        missing = _furnish(trial, ground, tree)
+        if not missing:
+            ran, reports = _run_groups(trial, plan, ground, tree)
     finally:
         tree.close()
-    found = _judge(trial, plan, ran, reports, ground.root, "")
+    found = _judge(trial, plan, ran, reports, ground.root, missing)
     check, made, changed = _look_after(trial, ground, since)
     extra = {name: entries for name, entries in ran.items() if name not in ("command", "holdout")}
-    return Tried([*found, check], ran["command"], extra, ground.why or "the run's worktree", made, changed, tree.level)
+    return Tried(
+        [*found, check], ran.get("command", ()), extra, ground.why or "the run's worktree", made, changed, tree.level
+    )
+
+
+def _furnish(trial: Trial, ground: Ground, tree: Tree) -> str:
+    """Give a fresh checkout what the run's worktree had; why it has not, "" when it has."""
+    spec = trial.evidence.spec
+    if not ground.disposable:
+        return ""
+    bench = Bench(trial.job, str(spec.repository), trial.clock, spec.setup, spec.checkout)
+    if spec.setup != Setup():
+        trial.step("furnish", links=len(spec.setup.links), install=len(spec.setup.install))
+    try:
+        return furnish(bench, ground.root, tree)
+    except (GroundError, OSError) as error:
+        return f"a fresh checkout got not what the run's worktree had: {line(str(error), 200)}"
 
 
 def _find_reason_not_to(evidence: Evidence, checks: Sequence[Check]) -> str:
