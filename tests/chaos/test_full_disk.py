@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,3 +71,24 @@ def test_a_full_disk_is_told_and_costs_no_run_its_one_end(small_disk: Path, kilo
     assert truth.check_receipts(workspace, found) == []
     assert truth.check_index(workspace, found) == []
     assert truth.marked(workspace) == []
+
+
+@pytest.mark.parametrize("kilobytes", [0, 8, 40, 80, 160])
+def test_a_write_run_on_a_full_disk_never_succeeds_without_its_snapshot(small_disk: Path, kilobytes: int) -> None:
+    cwd = make_repo(small_disk / "project")
+    door = Door(cwd, cwd=cwd)
+    fill_up = (
+        "import os,sys; f=os.statvfs(sys.argv[1]); room=f.f_bavail*f.f_frsize-int(sys.argv[2]);"
+        "open(os.path.join(sys.argv[1],'full'),'wb').write(bytes(max(0,room)))"
+    )
+    filled = {"run": {"argv": [sys.executable, "-c", fill_up, str(small_disk), str(kilobytes * 1024)], "seconds": 20}}
+    run_id = door.start_fake(
+        {"write": {"path": "a.txt", "content": "a\n" * 30_000}}, filled, {"result": "done"}, allow_write=True
+    )
+    door.wait(run_id, "finished", seconds=30.0)
+    until(lambda: not truth.supervisors(workspace_of(door)), 20.0, what="the end of the supervisor")
+    os.unlink(small_disk / "full")
+    door.call("cc_recover")
+    state = door.state(run_id)
+    assert state["status"] != "succeeded" or door.data(run_id, "run.snapshot"), state
+    assert truth.check_journal(workspace_of(door), run_id, {}, 0) == []

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cc_orchestrator.core.errors import InvalidRequest
+from cc_orchestrator.adapters.base import Ending
+from cc_orchestrator.core.errors import CcError, InvalidRequest
+from cc_orchestrator.core.states import REASONS
+from cc_orchestrator.runs.outcome import Stop, decide_outcome
 from kit.door import Door
 from kit.repos import commit, fingerprint, git, make_repo, write
 
@@ -165,9 +168,34 @@ def test_a_worker_that_rewinds_its_branch_has_what_it_left_as_result(tmp_path: P
 def test_a_worker_that_deletes_its_worktree_costs_the_result_and_says_so(tmp_path: Path) -> None:
     door = Door(tmp_path)
     state = door.play({"run": {"argv": ["sh", "-c", 'rm -rf "$PWD"']}}, {"result": "x"}, allow_write=True)
-    assert state["status"] in ("succeeded", "failed")
+    assert state["status"] == "failed"
     assert state["snapshot"] is None
     assert [notice["code"] for notice in state["notices"]] == ["no_result"]
+
+
+@pytest.mark.parametrize("argv", [["sh", "-c", "rm .git; ln -s /nowhere .git"], ["sh", "-c", "echo gitdir: /nowhere > .git"],
+                                  ["sh", "-c", 'echo x > "$(git rev-parse --git-dir)/HEAD"']])  # fmt: skip
+def test_a_write_run_whose_result_cannot_be_taken_has_not_succeeded_whatever_it_says(
+    tmp_path: Path, argv: list[str]
+) -> None:
+    door = Door(tmp_path)
+    state = door.play(WRITE, {"run": {"argv": argv}}, DONE, allow_write=True)
+    assert (state["status"], state["reason"]) == ("failed", "no_result")
+    assert door.data(state["run_id"], "run.snapshot") == []
+    assert [notice["text"] for notice in state["notices"] if notice["code"] == "no_result"] == [state["detail"]]
+    (receipt,) = door.call("cc_receipts", run_id=state["run_id"], kind="run")["receipts"]
+    assert (receipt["observed"]["status"], receipt["observed"]["reason"]) == ("failed", "no_result")
+    with pytest.raises(CcError):
+        door.call("cc_accept", run_id=state["run_id"], decision="accept", reason="it says so")
+
+
+@pytest.mark.parametrize("reason", [reason for reason, status in REASONS.items() if status == "succeeded"])
+def test_no_success_outlives_a_missing_result_and_no_other_end_is_renamed_by_it(reason: str) -> None:
+    assert decide_outcome(Ending(reason, "", ""), None).status == "succeeded"
+    assert decide_outcome(Ending(reason, "", ""), None, "gone") == ("failed", "no_result", "gone")
+    assert decide_outcome(Ending("crashed", "", "exit 3"), None, "gone") == ("failed", "crashed", "exit 3")
+    stop = Stop("user_requested", "controller", "enough")
+    assert decide_outcome(Ending(reason, "", ""), stop, "gone") == ("stopped", "user_requested", "enough")
 
 
 # ---------------------------------------------------------------- where the user stands

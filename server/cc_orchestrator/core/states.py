@@ -32,6 +32,7 @@ REASONS: dict[str, str] = {
     "cli_not_found": "failed",
     "spawn_failed": "failed",
     "worktree_failed": "failed",
+    "no_result": "failed",           # a write run whose tree could not be taken as its result
     "no_stream": "failed",           # the worker never spoke its adapter's protocol
     "session_not_found": "failed",
     "disk_full": "failed",

@@ -1,7 +1,8 @@
 """The state of a tree as a commit, without touching its index, branch or files; and a digest to tell whether a tree changed.
 
-A private copy of the index takes everything in (`add -A`), so an index lock left by a killed git does no harm. The commit is
-kept by a ref under `refs/cc/`. What the worker committed and what it left uncommitted stay told apart.
+A private copy of the index takes everything in (`add -A`), so an index lock left by a killed git does no harm, and flags by which
+git is told not to look at a file (`indexflags`) hide nothing. The commit is kept by a ref under `refs/cc/`. What the worker
+committed and what it left uncommitted stay told apart.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from cc_orchestrator.core.digest import sha256
 from cc_orchestrator.core.late import load
 from cc_orchestrator.host.git import Git, GitError
+from cc_orchestrator.host.indexflags import Veil, leave_out, lift_veil
 from cc_orchestrator.host.lending import find_committed
 from cc_orchestrator.host.scratch import ScratchFolder
 
@@ -34,6 +36,8 @@ class Snapshot(NamedTuple):
     """A result: `head` is the worker's last commit, `commit` the result (the same when nothing was left uncommitted).
 
     `incomplete` says in git's words which files could not be taken (unreadable, a repository without a commit); else None.
+    `hidden` are changed files that flags in the index kept from git's eyes: they are in the result. `absent` counts the files
+    that a sparse checkout leaves out: they stay as they were.
     """
 
     base: str
@@ -45,6 +49,8 @@ class Snapshot(NamedTuple):
     files: list[ChangedFile]
     ignored: list[str]
     incomplete: str | None
+    hidden: Sequence[str] = ()
+    absent: int = 0
 
 
 def snapshot(
@@ -56,12 +62,12 @@ def snapshot(
     """
     git = Git(worktree, as_orchestrator=True)
     head = git.text("rev-parse", "--verify", "HEAD^{commit}")
-    tree, incomplete = _write_tree(git, exclude)
+    tree, incomplete, veil = _write_tree(git, exclude)
     uncommitted = tree != git.text("rev-parse", f"{head}^{{tree}}")
     commit = git.text("commit-tree", tree, "-p", head, "-m", message) if uncommitted else head
     git.run("update-ref", "-m", "cc-orchestrator: result", ref, commit)
     if commit_on_branch and uncommitted:
-        _move_branch(git, head, commit)
+        _move_branch(git, head, commit, veil.absent)
     committed = int(git.text("rev-list", "--count", f"{base}..{head}"))
     taken = find_committed(git, base, head, exclude)
     if taken:
@@ -78,10 +84,12 @@ def snapshot(
         changed_files(git, base, commit),
         ignored_files(git),
         incomplete,
+        veil.hidden,
+        len(veil.absent),
     )
 
 
-def _write_tree(git: Git, exclude: Sequence[str]) -> tuple[str, str | None]:
+def _write_tree(git: Git, exclude: Sequence[str]) -> tuple[str, str | None, Veil]:
     index = git.text("rev-parse", "--path-format=absolute", "--git-path", "index")
     # Beside the real one: what a kill leaves there goes with the worktree.
     with ScratchFolder(os.path.dirname(index), "cc-index-") as folder:
@@ -91,9 +99,10 @@ def _write_tree(git: Git, exclude: Sequence[str]) -> tuple[str, str | None]:
             # would hide a change of the same size made within the second of the checkout.
             load("shutil").copy2(index, private)
         env = {"GIT_INDEX_FILE": private}
+        veil = lift_veil(git, env)
         # advice.addEmbeddedRepo: a repository that the worker made inside becomes a gitlink, silently.
         # One file that cannot be taken must not cost all the others.
-        add = ("-c", "advice.addEmbeddedRepo=false", "add", "-A", "--ignore-errors", "--", ".")
+        add = ("-c", "advice.addEmbeddedRepo=false", "add", "-A", "--sparse", "--ignore-errors", "--", ".")
         status, _out, err = git.try_run(*add, timeout=_SECONDS, env=env)
         if status > 1:
             raise GitError(add, status, err)
@@ -103,14 +112,15 @@ def _write_tree(git: Git, exclude: Sequence[str]) -> tuple[str, str | None]:
             names = b"\0".join(path.encode("utf-8", "surrogateescape") for path in exclude) + b"\0"
             git.run("rm", "-r", "-q", "--cached", "--ignore-unmatch", "--pathspec-from-file=-", "--pathspec-file-nul",
                     input=names, env={**env, "GIT_LITERAL_PATHSPECS": "1"}, timeout=_SECONDS)  # fmt: skip
-        return git.text("write-tree", env=env, timeout=_SECONDS), err.strip()[:500] if status else None
+        return git.text("write-tree", env=env, timeout=_SECONDS), err.strip()[:500] if status else None, veil
 
 
-def _move_branch(git: Git, head: str, commit: str) -> None:
+def _move_branch(git: Git, head: str, commit: str, absent: list[bytes]) -> None:
     """Branch and index go to the snapshot; files already are as it says. A detached HEAD moves alone."""
     name = git.try_run("symbolic-ref", "-q", "HEAD")[1].decode("utf-8", "replace").strip() or "HEAD"
     git.run("update-ref", "-m", "cc-orchestrator: snapshot", name, commit, head)
     git.run("read-tree", commit, timeout=_SECONDS)
+    leave_out(git, absent)
 
 
 def changed_files(git: Git, base: str, commit: str) -> list[ChangedFile]:

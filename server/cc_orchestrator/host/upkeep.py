@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from cc_orchestrator.core.errors import CcError, Conflict
 from cc_orchestrator.host.git import Git, GitError
+from cc_orchestrator.host.indexflags import find_hidden
 from cc_orchestrator.host.snapshot import Snapshot, snapshot
 from cc_orchestrator.host.worktree import Repo
 
@@ -48,14 +49,15 @@ def look_at(repo: Repo, path: str, base: str | None) -> Standing:
             "--no-renames",
             timeout=60.0,
         )
+        hidden = find_hidden(git)
         ahead = int(git.text("rev-list", "--count", f"{base}..{head}")) if base else 0
-    except (GitError, CcError, ValueError) as error:
+    except (GitError, CcError, OSError, ValueError) as error:
         return Standing("dirty", why=f"it cannot be told: {str(error)[:200]}")
     branch = git.try_run("symbolic-ref", "-q", "--short", "HEAD")[1].decode("utf-8", "replace").strip() or None
     rows = [row for row in out.decode("utf-8", "replace").split("\0") if len(row) > 3]
     untracked = tuple(row[3:] for row in rows if row[:2] == "??")
     ignored = sum(row[:2] == "!!" for row in rows)
-    changed = tuple(row[3:] for row in rows if row[:2] not in ("??", "!!"))
+    changed = tuple(dict.fromkeys([*(row[3:] for row in rows if row[:2] not in ("??", "!!")), *hidden]))
     kind: Class = "dirty" if changed or untracked else _find_holder(Git(repo.root), head)
     return Standing(kind, head, branch, ahead, changed, untracked, ignored)
 

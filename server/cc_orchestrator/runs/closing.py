@@ -37,18 +37,15 @@ def close_run(
         ending = Ending(stop.reason if stop is not None else "internal", "", stop.detail if stop is not None else "")
     if exited is not None:
         recorder.record([Fact(ev.RUN_EXITED, exited)])
+    missing = _record_result(spec, recorder, commits=commits) if spec.allow_write and place is not None else ""
+    if spec.allow_write and recorder.state["snapshot"] is None:
+        # What counts is what the journal holds: a snapshot that a full disk did not take is none.
+        missing = missing or "no snapshot of its tree is on record"
     if stop is None and recorder.disk_full:
-        # The worker came to its own end, but not all that it said could be recorded: that is no success.
+        # The worker came to its own end, but not all of it could be recorded: that is no success.
         stop = Stop("disk_full", "supervisor", f"the disk is full: {recorder.dropped} events could not be recorded")
-    outcome = decide_outcome(ending, stop)
-    snapshot: dict[str, Any] | None = None
-    if spec.allow_write and spec.worktree is not None and place is not None:
-        try:
-            snapshot = take_result(spec, commits=commits)
-            recorder.record([Fact(ev.RUN_SNAPSHOT, snapshot)])
-        except TreeError as error:
-            recorder.record([Fact(ev.SYSTEM_NOTICE, {"code": "no_result", "text": line(str(error), 300)})])
-    data = _final(run, spec, recorder.state, outcome, ending, snapshot, exited)
+    outcome = decide_outcome(ending, stop, missing)
+    data = _final(run, spec, recorder.state, outcome, ending, recorder.state["snapshot"], exited)
     if place is not None:
         data["checkout"] = compare_fence(spec, place.fence)
     told = recorder.record_end(
@@ -58,6 +55,19 @@ def close_run(
     recorder.refresh(force=True)
     # An end that could not be written is no end: the freed lock tells it, and a sweep writes it.
     return told and settle(spec, recorder.state, clock)
+
+
+def _record_result(spec: RunSpec, recorder: Recorder, *, commits: bool) -> str:
+    """Take the result and tell it; why there is none, "" when it was taken."""
+    if spec.worktree is None:
+        return ""
+    try:
+        recorder.record([Fact(ev.RUN_SNAPSHOT, take_result(spec, commits=commits))])
+    except TreeError as error:
+        why = line(str(error), 300)
+        recorder.record([Fact(ev.SYSTEM_NOTICE, {"code": "no_result", "text": why})])
+        return why
+    return ""
 
 
 def _final(

@@ -24,8 +24,13 @@ class Outcome(NamedTuple):
     detail: str
 
 
-def decide_outcome(ending: Ending, stop: Stop | None) -> Outcome:
-    """The end of a run. A stop of ours decides, whatever the process then says; its own result stays in the record."""
+def decide_outcome(ending: Ending, stop: Stop | None, missing: str = "") -> Outcome:
+    """The end of a run. A stop of ours decides, whatever the process then says; its own result stays in the record.
+
+    `missing`: why a write run left no result that is on record, "" when it did. Without one it has not succeeded.
+    """
     if stop is not None:
         return Outcome(status_of(stop.reason), stop.reason, stop.detail or ending.detail)
+    if missing and status_of(ending.reason) == "succeeded":
+        return Outcome(status_of("no_result"), "no_result", missing)
     return Outcome(status_of(ending.reason), ending.reason, ending.detail)

@@ -70,6 +70,18 @@ def _ended(state: State) -> list[Flag]:
         found.append(
             Flag("result_incomplete", "high", True, f"not all files could be taken: {line(str(incomplete), 200)}")
         )
+    hidden: list[str] = part(state, "snapshot").get("hidden") or []
+    if hidden:
+        text = f"marks in the index hid changes from git; they are in the result: {', '.join(line(path, 80) for path in hidden[:5])}"
+        found.append(
+            Flag(
+                "hidden_changes", "medium", False, f"{text}{f' and {len(hidden) - 5} more' if len(hidden) > 5 else ''}"
+            )
+        )
+    absent = part(state, "snapshot").get("absent")
+    if absent:
+        text = f"{absent} files are left out by a sparse checkout and stay in the result as they were"
+        found.append(Flag("sparse_checkout", "low", False, text))
     return found
 
 

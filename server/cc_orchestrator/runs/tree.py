@@ -163,6 +163,7 @@ def _as_data(spec: RunSpec, taken: Snapshot) -> dict[str, Any]:
         "committed": taken.committed, "uncommitted": taken.uncommitted, "file_count": len(taken.files), "files": files,
         "added": sum(entry.added or 0 for entry in taken.files), "deleted": sum(entry.deleted or 0 for entry in taken.files),
         "incomplete": taken.incomplete, "ignored": list(taken.ignored[:MAX_FILES]), "branch": spec.branch,
+        **({"hidden": list(taken.hidden[:MAX_FILES])} if taken.hidden else {}), **({"absent": taken.absent} if taken.absent else {}),
     }  # fmt: skip
 
 

@@ -64,7 +64,9 @@ def make_disposable(repository: str, commit: str, tree: str, folder: str, why: s
     root = os.path.join(folder, "tree")
     try:
         git = Git(repository, as_orchestrator=True)
-        git.run("worktree", "add", "--quiet", "--detach", root, commit, timeout=CHECKOUT_SECONDS)
+        # All of it, also where the user's own checkout is sparse.
+        whole = ("-c", "core.sparseCheckout=false")
+        git.run(*whole, "worktree", "add", "--quiet", "--detach", root, commit, timeout=CHECKOUT_SECONDS)
         drift = compare_worktree(root, tree, folder)
     except (GitError, CcError, OSError) as error:
         raise GroundError(str(error)) from error
