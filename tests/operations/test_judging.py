@@ -448,6 +448,25 @@ def test_whatever_refuses_a_delivery_changes_nothing(tmp_path: Path) -> None:
     assert door.call("cc_receipts", run_id=run_id, kind="delivery")["receipts"] == []
 
 
+def test_untracked_files_of_the_users_checkout_stay_and_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    run_id = accepted(door)
+    write(door.cwd, {"notes/mine.txt": "precious\n"})
+    assert door.call("cc_deliver", run_id=run_id, target="main")["how"] == "fast_forward"
+    assert (door.cwd / "notes/mine.txt").read_text() == "precious\n"
+    assert git(door.cwd, "status", "--porcelain") == "?? notes/"
+
+
+def test_an_untracked_file_in_the_way_of_a_result_is_not_overwritten(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    run_id = accepted(door, {"write": {"path": "new.txt", "content": "theirs\n"}})
+    write(door.cwd, {"new.txt": "precious\n"})
+    head, before = git(door.cwd, "rev-parse", "main"), fingerprint(door.cwd)
+    with pytest.raises(Conflict, match=r"new\.txt"):
+        door.call("cc_deliver", run_id=run_id, target="main")
+    assert (git(door.cwd, "rev-parse", "main"), fingerprint(door.cwd)) == (head, before)
+
+
 def test_a_file_that_git_ignores_in_the_users_checkout_is_not_overwritten(tmp_path: Path) -> None:
     door = Door(tmp_path)
     commit(door.cwd, {".gitignore": "local.cfg\n"}, "ignore")

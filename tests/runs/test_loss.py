@@ -255,7 +255,8 @@ def test_a_corrupt_spec_gives_a_clear_answer_and_the_rest_goes_on(tmp_path: Path
         door.call("cc_send_instruction", run_id=run_id, instruction="go on")
     assert "spec.json" in caught.value.message
     other = door.start_fake({"result": "y"})
-    assert door.finish(other)["status"] == "succeeded"
+    row = door.finish(other)
+    assert row["status"] == "succeeded", row
 
 
 def test_a_supervisor_with_a_corrupt_spec_ends_its_run_or_leaves_it_to_the_sweep(tmp_path: Path) -> None:

@@ -218,3 +218,12 @@ def test_names_of_commands_and_tools_agree() -> None:
             "events": "compact-events",
         }
         assert words in names or short.get(words) in names, op.name
+
+
+def test_a_word_that_may_be_left_out_is_held_against_its_choices(
+    door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--json", "worktree"]) == 0
+    assert json.loads(capsys.readouterr().out)["worktrees"] == []
+    assert main(["--json", "worktree", "burn"]) != 0
+    assert "list" in capsys.readouterr().out

@@ -15,7 +15,7 @@ from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.candidate import contains
 from cc_orchestrator.host.git import Git
 from cc_orchestrator.host.tree import end_helpers, kill_remains
-from cc_orchestrator.host.worktree import branch_place, is_clean
+from cc_orchestrator.host.worktree import branch_place, has_changes
 from cc_orchestrator.store import jobdir, lock
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.journal import Journal
@@ -72,6 +72,6 @@ def _tell(workspace: Workspace, job: JobDir, journal: Journal, clock: Clock) -> 
             tell_landed(desk, found.open_move, "its process died after the branch had moved; found by looking")
         else:
             place = branch_place(git, request.target)
-            if place is not None and os.path.isdir(place) and not is_clean(place):
+            if place is not None and os.path.isdir(place) and has_changes(place):
                 died += f"; look at {place}, its files may be half updated"
     conclude(desk, died=died)

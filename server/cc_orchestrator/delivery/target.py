@@ -7,7 +7,7 @@ import os
 from cc_orchestrator.core.errors import Conflict, InvalidRequest
 from cc_orchestrator.host.candidate import branch_commit
 from cc_orchestrator.host.git import Git
-from cc_orchestrator.host.worktree import branch_place, is_clean
+from cc_orchestrator.host.worktree import branch_place, has_changes
 from cc_orchestrator.store import lock
 from cc_orchestrator.store.paths import Workspace
 
@@ -36,7 +36,7 @@ def check_target(workspace: Workspace, git: Git, target: str) -> str:
     if place is not None and os.path.isdir(place):
         if os.path.realpath(place).startswith(os.path.realpath(workspace.folder) + os.sep):
             raise Conflict(f"{target} is checked out by a run in {place}", hint="deliver to another branch")
-        if not is_clean(place):
+        if has_changes(place):
             raise Conflict(
                 f"{target} is checked out in {place}, which has uncommitted changes; nothing was changed",
                 hint="commit or move them, then deliver again; or deliver to another branch",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cc_orchestrator.core.errors import Conflict, NotFound
 from cc_orchestrator.host.git import Git, GitError
-from cc_orchestrator.host.worktree import branch_place, is_clean
+from cc_orchestrator.host.worktree import branch_place, has_changes
 
 
 class Conflicts(NamedTuple):
@@ -76,7 +76,7 @@ def branch_commit(git: Git, branch: str) -> str:
 
 
 def advance_branch(git: Git, branch: str, old: str, new: str, *, env: Mapping[str, str] | None = None) -> None:
-    """Move a branch from `old` to its descendant `new`. Conflict when it moved meanwhile or its checkout is not clean.
+    """Move a branch from `old` to its descendant `new`. Conflict when it moved meanwhile or its checkout has changes.
 
     `env` is added to the environment of the git that moves it, so that it can be found when its caller dies.
     """
@@ -88,7 +88,7 @@ def advance_branch(git: Git, branch: str, old: str, new: str, *, env: Mapping[st
         if status:
             raise Conflict(f"{branch} moved away from {old[:12]} meanwhile: {err.strip()[:200]}", hint="deliver again")
         return
-    if not is_clean(place):
+    if has_changes(place):
         raise Conflict(
             f"{branch} is checked out in {place}, which has uncommitted changes",
             hint="commit or move them, then deliver again",

@@ -142,6 +142,11 @@ def is_clean(path: str) -> bool:
     return not Git(path).run("status", "--porcelain", "-z", timeout=60.0)
 
 
+def has_changes(path: str) -> bool:
+    """Whether tracked files of a worktree are staged or changed. Untracked ones do not count: no merge overwrites them."""
+    return bool(Git(path).run("status", "--porcelain", "-z", "--untracked-files=no", timeout=60.0))
+
+
 def remove_worktree(repo: Repo, path: str, *, force: bool) -> None:
     """Remove a worktree. Conflict when it has changes and `force` is not set."""
     if not force and not is_clean(path):

@@ -177,13 +177,13 @@ def check_outside(evidence: Evidence) -> Check:
     if evidence.strays:
         text = f"outside the worktree: {name_some(list(evidence.strays))}"
         return Check("outside", "fail", len(evidence.strays), 0, text, fixable=False)
-    backend = evidence.state.get("sandbox_backend")
-    if at_least(str(evidence.state.get("sandbox")), "fs") and backend in _SEALED:
-        return Check(
-            "outside", "pass", 0, 0, f"sandbox {evidence.state['sandbox']} ({backend}): nothing else could be written"
-        )
+    level, backend = str(evidence.state.get("sandbox")), evidence.state.get("sandbox_backend")
+    confined = at_least(level, "fs")
+    if confined and backend in _SEALED:
+        return Check("outside", "pass", 0, 0, f"sandbox {level} ({backend}): nothing else could be written")
     checkout = cast("dict[str, Any] | None", evidence.state["checkout"])
-    text = "no sandbox: writes of commands outside the worktree are not seen"
+    held = f"sandbox {level} ({backend}) leaves ways out" if confined else "no sandbox"
+    text = f"{held}: writes of commands outside the worktree are not seen"
     if evidence.spec.allow_write and checkout is not None:
         same = (
             "your checkout changed meanwhile, by you or by the worker"

@@ -80,6 +80,9 @@ def _add(command: argparse.ArgumentParser, op: Operation, name: str, field: Fiel
     if name == op.positional:
         if (long_text or not field.is_required()) and "nargs" not in options:
             options["nargs"] = "?"
+            if "choices" in options:
+                # argparse holds even the default of what is left out against the choices; the model checks what is given.
+                options["metavar"] = "{" + ",".join(options.pop("choices")) + "}"
         command.add_argument(name, **options)
         return
     command.add_argument(flag, dest=name, required=field.is_required() and not long_text, **options)
