@@ -68,9 +68,16 @@ class Bell:
         return cls(listener, path)
 
     @classmethod
-    def from_fd(cls, fd: int, path: str) -> Bell:
-        """Take over a bell whose descriptor was handed to this process."""
-        return cls(socket.socket(fileno=fd), path)
+    def inherit(cls, fd: int, name_file: str) -> Bell | None:
+        """Take over a bell that was handed to this process, its path written in a file; None for no descriptor (-1)."""
+        if fd < 0:
+            return None
+        os.set_inheritable(fd, False)
+        try:
+            with open(name_file, encoding="utf-8") as file:
+                return cls(socket.socket(fileno=fd), file.read().strip())
+        except OSError:
+            return None
 
     def fileno(self) -> int:
         """The listening descriptor, for handing over."""

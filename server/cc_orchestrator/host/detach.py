@@ -84,3 +84,14 @@ def _start(
         raise Unavailable(f"{module} did not start within {_START_SECONDS:g} s", hint="cc_doctor") from error
     if status:
         raise Unavailable(f"{module} ended with {status} before it started; see {stderr_path}", hint="cc_doctor")
+
+
+def take_stdin() -> bytes:
+    """In a detached process: all of stdin, which is a file that only it has; then stdin is empty for good."""
+    parts: list[bytes] = []
+    while chunk := os.read(0, 1 << 20):
+        parts.append(chunk)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return b"".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from cc_orchestrator.core.errors import CcError, NotFound
 from cc_orchestrator.core.ids import check_id
@@ -83,17 +84,19 @@ def locate_job(ctx: Context, job_id: str, cwd: str | None = None) -> tuple[Works
     )
 
 
-def _candidates(ctx: Context, cwd: str | None) -> list[Workspace]:
-    found: list[Workspace] = []
+def _candidates(ctx: Context, cwd: str | None) -> Iterator[Workspace]:
+    """The caller's own workspace first; the others are looked at only when it does not hold what is wanted."""
+    own = None
     try:
-        found.append(find_workspace(cwd or ctx.cwd, ctx.env))
+        own = find_workspace(cwd or ctx.cwd, ctx.env)
     except CcError:
         if cwd:
             raise
-    for root in known.known_roots(ctx.env):
-        if os.path.isdir(os.path.join(root, FOLDER)) and all(root != workspace.root for workspace in found):
-            found.append(Workspace(root, root if os.path.exists(os.path.join(root, ".git")) else None))
-    return found
+    if own is not None:
+        yield own
+    for root in dict.fromkeys(known.known_roots(ctx.env)):
+        if (own is None or root != own.root) and os.path.isdir(os.path.join(root, FOLDER)):
+            yield Workspace(root, root if os.path.exists(os.path.join(root, ".git")) else None)
 
 
 def spec_of(run: RunDir) -> RunSpec:

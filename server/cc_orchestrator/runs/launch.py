@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
-from cc_orchestrator.adapters.base import Adapter, WorkerRequest
+from cc_orchestrator.adapters.base import Adapter
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock
@@ -34,7 +34,7 @@ from cc_orchestrator.runs.prompt import render_prompt
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.recorder import write_ballast
 from cc_orchestrator.runs.requests import claim_request
-from cc_orchestrator.runs.spec import Limits, RunSpec, Scope
+from cc_orchestrator.runs.spec import Limits, RunSpec, Scope, worker_request
 from cc_orchestrator.runs.tree import head_commit
 from cc_orchestrator.store import atomic, index, lock
 from cc_orchestrator.store.journal import Journal
@@ -131,10 +131,10 @@ def _spec(
     executable = find_executable(adapter, env)
     now = clock.now()
     run_id = new_id("run", now=now)
-    folder = workspace.run(run_id)
+    run = RunDir(workspace.run(run_id))
     prompt = render_prompt(
         request.task, context=request.context, role=request.role, allow_write=request.allow_write, scope=request.scope,
-        outbox=os.path.join(folder, "outbox"),
+        outbox=run.outbox,
     )  # fmt: skip
     place = _place(workspace, request, cwd)
     spec = RunSpec(
@@ -145,13 +145,7 @@ def _spec(
         partial_messages=request.partial_messages, options=request.options, route=request.route, client_request_id=request.client_request_id,
         actor=request.actor, channel=request.channel, limits=request.limits, scope=request.scope, **place,
     )  # fmt: skip
-    probe = WorkerRequest(
-        run_id=run_id, prompt=prompt, cwd=spec.cwd, allow_write=spec.allow_write, executable=executable, env={}, run_dir=folder,
-        outbox=os.path.join(folder, "outbox"), model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
-        max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
-        final_only=spec.limits.final_only, partial_messages=spec.partial_messages, options=spec.options,
-        route=spec.route,
-    )  # fmt: skip
+    probe = worker_request(spec, prompt=prompt, cwd=spec.cwd, env={}, run_dir=run.path, outbox=run.outbox)
     problems = adapter.check(probe)
     if problems:
         raise InvalidRequest(

@@ -11,7 +11,7 @@ from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.redact import MAX_LINE
 from cc_orchestrator.runs.fold import State, apply, new_state, part
 from cc_orchestrator.runs.reading import read_run, read_spec
-from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.runs.spec import worker_request
 from cc_orchestrator.store.rundir import RunDir
 
 #: What must come out the same. Times and what the supervisor did itself are not in the bytes.
@@ -42,8 +42,9 @@ def replay_run(run: RunDir) -> Replayed:
             f"{run.run_id} did not keep all of its output (final_only or a byte budget)",
             hint="cc_poll shows its events",
         )
+    request = worker_request(spec, prompt="", cwd=spec.cwd, env={}, run_dir=run.path, outbox=run.outbox)
     state, facts, ending = replay_bytes(
-        find_adapter(spec.adapter), _request(spec, run), data, exited.get("exit"), exited.get("signal")
+        find_adapter(spec.adapter), request, data, exited.get("exit"), exited.get("signal")
     )
     before, after = _comparable(recorded), _comparable(state)
     differences = {name: (before[name], after[name]) for name in COMPARED if before[name] != after[name]}
@@ -72,12 +73,3 @@ def replay_bytes(
                 seq += 1
                 apply(state, {"seq": seq, "ts": 0.0, "type": effect.type, "data": effect.data})
     return state, seq, session.ending(exit_code, signal).reason
-
-
-def _request(spec: RunSpec, run: RunDir) -> WorkerRequest:
-    return WorkerRequest(
-        run_id=spec.run_id, prompt="", cwd=spec.cwd, allow_write=spec.allow_write, executable=spec.executable, env={},
-        run_dir=run.path, outbox=run.outbox, model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
-        max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
-        partial_messages=spec.partial_messages, options=spec.options, route=spec.route,
-    )  # fmt: skip

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, cast
 
+from cc_orchestrator.adapters.base import WorkerRequest
+
 VERSION = 1
 
 
@@ -98,3 +100,16 @@ def from_json(raw: dict[str, Any]) -> RunSpec:
     values["limits"] = Limits(**_known(Limits._fields, cast("dict[str, Any]", values.get("limits") or {})))
     values["declared"] = tuple(values.get("declared") or ())
     return RunSpec(**values)
+
+
+def worker_request(
+    spec: RunSpec, *, prompt: str, cwd: str, env: dict[str, str], run_dir: str, outbox: str, tree: str | None = None
+) -> WorkerRequest:
+    """What an adapter gets to see of a run: to check it beforehand, to start it, to replay it."""
+    limits = spec.limits
+    return WorkerRequest(
+        run_id=spec.run_id, prompt=prompt, cwd=cwd, allow_write=spec.allow_write, executable=spec.executable, env=env,
+        run_dir=run_dir, outbox=outbox, model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
+        max_turns=limits.max_turns, max_tokens=limits.max_tokens, max_cost_usd=limits.max_cost_usd, final_only=limits.final_only,
+        partial_messages=spec.partial_messages, options=spec.options, tree=tree, route=spec.route,
+    )  # fmt: skip

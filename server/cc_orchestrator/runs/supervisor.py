@@ -20,6 +20,7 @@ from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.bell import Bell
+from cc_orchestrator.host.detach import take_stdin
 from cc_orchestrator.host.process import SpawnError
 from cc_orchestrator.host.tree import HELPER
 from cc_orchestrator.runs import closing
@@ -45,8 +46,8 @@ def main(args: Sequence[str]) -> int:
             return 1
         held = taken
     os.set_inheritable(held, False)
-    bell = _bell(run, int(args[2]))
-    prompt = _read_prompt()
+    bell = Bell.inherit(int(args[2]), run.bell)
+    prompt = take_stdin().decode("utf-8", "replace")
     clock = SystemClock()
     # Not SIG_IGN: that would be inherited by the worker and everything it starts, which then could not be interrupted.
     signal.signal(signal.SIGINT, _stay)
@@ -117,31 +118,9 @@ def _watch(
     )  # fmt: skip
 
 
-def _bell(run: RunDir, fd: int) -> Bell | None:
-    if fd < 0:
-        return None
-    os.set_inheritable(fd, False)
-    try:
-        with open(run.bell, encoding="utf-8") as file:
-            return Bell.from_fd(fd, file.read().strip())
-    except OSError:
-        return None
-
-
 def _silence() -> None:
     return None
 
 
 def _stay(_number: int, _frame: object) -> None:
     return None
-
-
-def _read_prompt() -> str:
-    """All of stdin, which is a file that only we have; then stdin is empty for good."""
-    parts: list[bytes] = []
-    while chunk := os.read(0, 1 << 20):
-        parts.append(chunk)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    return b"".join(parts).decode("utf-8", "replace")

@@ -15,7 +15,7 @@ from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.host.process import Child, Exit, SpawnError, reap, spawn
 from cc_orchestrator.host.tree import Tree
 from cc_orchestrator.runs.pump import Feed, Pump
-from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.runs.spec import RunSpec, worker_request
 from cc_orchestrator.runs.tree import Place
 from cc_orchestrator.store import atomic
 from cc_orchestrator.store.rundir import RunDir
@@ -30,13 +30,9 @@ def request_for(spec: RunSpec, run: RunDir, place: Place, prompt: str, parent: M
     adapter = find_adapter(spec.adapter)
     extra = {"CC_RUN_ID": spec.run_id, "CC_RUN_OUTBOX": run.outbox}
     env = worker_env(parent, (*adapter.env_allow, *_names(spec, "env_names"), *_names(spec, "secret_names")), extra)
-    return WorkerRequest(
-        run_id=spec.run_id, prompt=prompt, cwd=place.cwd, allow_write=spec.allow_write, executable=spec.executable, env=env,
-        run_dir=run.path, outbox=run.outbox, model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
-        max_turns=spec.limits.max_turns, max_tokens=spec.limits.max_tokens, max_cost_usd=spec.limits.max_cost_usd,
-        final_only=spec.limits.final_only, partial_messages=spec.partial_messages, options=spec.options,
-        tree=spec.worktree, route=spec.route,
-    )  # fmt: skip
+    return worker_request(
+        spec, prompt=prompt, cwd=place.cwd, env=env, run_dir=run.path, outbox=run.outbox, tree=spec.worktree
+    )
 
 
 def _names(spec: RunSpec, key: str) -> tuple[str, ...]:

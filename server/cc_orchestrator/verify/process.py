@@ -16,6 +16,7 @@ from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.bell import Bell
+from cc_orchestrator.host.detach import take_stdin
 from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.host.process import identify
 from cc_orchestrator.host.tree import HELPER, MARKER, Tree
@@ -43,7 +44,7 @@ def main(args: Sequence[str]) -> int:
     if held is None:
         return 1
     os.set_inheritable(held, False)
-    bell = _take_bell(job, int(args[2]))
+    bell = Bell.inherit(int(args[2]), job.bell)
     argvs = _read_argvs()
     clock = SystemClock()
     # What we start for ourselves (git) is found and ended when we die in the middle of it.
@@ -69,25 +70,8 @@ def main(args: Sequence[str]) -> int:
     return 0
 
 
-def _take_bell(job: JobDir, fd: int) -> Bell | None:
-    if fd < 0:
-        return None
-    os.set_inheritable(fd, False)
-    try:
-        with open(job.bell, encoding="utf-8") as file:
-            return Bell.from_fd(fd, file.read().strip())
-    except OSError:
-        return None
-
-
 def _read_argvs() -> list[tuple[str, ...]]:
-    parts: list[bytes] = []
-    while chunk := os.read(0, 1 << 20):
-        parts.append(chunk)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    return [tuple(argv) for argv in json.loads(b"".join(parts).decode("utf-8", "surrogateescape"))]
+    return [tuple(argv) for argv in json.loads(take_stdin().decode("utf-8", "surrogateescape"))]
 
 
 class _Job(NamedTuple):
