@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 from cc_orchestrator.adapters.base import Adapter, Session, WorkerRequest
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
+from cc_orchestrator.core.late import load
 from cc_orchestrator.core.redact import Masker
 from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.host.process import Child, Exit, SpawnError, reap, spawn
@@ -104,4 +104,4 @@ class Worker(NamedTuple):
             os.close(self.child.exit_fd)
         self.tree.close()
         if self.scratch is not None:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            load("shutil").rmtree(self.scratch, ignore_errors=True)
