@@ -8,13 +8,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from cc_orchestrator.core.asking import Ask
 from cc_orchestrator.core.clock import SystemClock
 from cc_orchestrator.core.errors import Unavailable
+from cc_orchestrator.core.late import Late
 from cc_orchestrator.policy.rules import Posture
 from cc_orchestrator.runs.artifacts import KEEP_CHECKPOINTS, Artifacts
 from cc_orchestrator.runs.closing import receipt
@@ -258,6 +259,9 @@ def test_a_supervisor_needs_the_standard_library_and_our_own_rooms_only() -> Non
     tops, rooms = (set(row.split()) for row in done.stdout.splitlines())
     assert tops - set(sys.stdlib_module_names) - {"__main__", "cc_orchestrator"} == set()
     assert rooms == {"core", "store", "host", "adapters", "policy", "runs"}
+    assert tops & {*get_args(Late), "dataclasses", "hashlib", "tempfile"} == set(), (
+        "loaded when needed, not at the start"
+    )
 
 
 @pytest.mark.process

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 
 from cc_orchestrator.core.clock import Clock, SystemClock
 from cc_orchestrator.host.ancestry import run_above
+from cc_orchestrator.host.tree import MARKER
 from cc_orchestrator.operations.patience import Patience
-
-MARKER = "CC_RUN_ID"
 
 
 class Cancellation:

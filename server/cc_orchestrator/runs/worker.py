@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 from cc_orchestrator.adapters.base import Adapter, Session, WorkerRequest
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
+from cc_orchestrator.core.late import load
 from cc_orchestrator.core.redact import Masker
 from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.host.process import Child, Exit, SpawnError, reap, spawn
-from cc_orchestrator.host.tree import Tree
+from cc_orchestrator.host.tree import MARKER, Tree
 from cc_orchestrator.runs.pump import Feed, Pump
 from cc_orchestrator.runs.spec import RunSpec, worker_request
 from cc_orchestrator.runs.tree import Place
@@ -28,7 +28,7 @@ _MIN_SECRET = 8
 def request_for(spec: RunSpec, run: RunDir, place: Place, prompt: str, parent: Mapping[str, str]) -> WorkerRequest:
     """What the adapter gets: the spec, the place, and an environment by allow-list."""
     adapter = find_adapter(spec.adapter)
-    extra = {"CC_RUN_ID": spec.run_id, "CC_RUN_OUTBOX": run.outbox}
+    extra = {MARKER: spec.run_id, "CC_RUN_OUTBOX": run.outbox}
     env = worker_env(parent, (*adapter.env_allow, *_names(spec, "env_names"), *_names(spec, "secret_names")), extra)
     return worker_request(
         spec, prompt=prompt, cwd=place.cwd, env=env, run_dir=run.path, outbox=run.outbox, tree=spec.worktree
@@ -104,4 +104,4 @@ class Worker(NamedTuple):
             os.close(self.child.exit_fd)
         self.tree.close()
         if self.scratch is not None:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            load("shutil").rmtree(self.scratch, ignore_errors=True)
