@@ -157,7 +157,7 @@ def test_the_wall_clock_ends_a_worker_that_goes_on(tmp_path: Path) -> None:
 
 
 def test_near_the_wall_clock_a_worker_is_asked_to_conclude_and_may_succeed(tmp_path: Path) -> None:
-    state = Door(tmp_path).play({"hang": {}}, timeout_seconds=2.0)
+    state = Door(tmp_path).play({"hang": {}}, timeout_seconds=8.0)
     assert end(state) == ("succeeded", "completed")
     assert state["result"]["text"].startswith("concluded early")
     assert [entry["level"] for entry in state["limits"]] == ["soft"]

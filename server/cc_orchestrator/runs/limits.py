@@ -8,8 +8,8 @@ from cc_orchestrator.runs.spec import Limits
 
 #: Share of a limit at which it is announced.
 SOFT = 0.8
-#: Seconds kept back from the wall clock for a conclusion, at most; and as a share of the limit.
-RESERVE_SECONDS, RESERVE_SHARE = 20.0, 0.1
+#: What is kept back from the wall clock for a conclusion: a share of it, within these seconds, and never more than half of it.
+RESERVE_SHARE, RESERVE_LEAST, RESERVE_MOST = 0.1, 5.0, 20.0
 
 
 class Measures(NamedTuple):
@@ -40,10 +40,9 @@ class Breach(NamedTuple):
 def check_limits(limits: Limits, now: Measures) -> list[Breach]:
     """All limits that are near or used up, hardest first."""
     found: list[Breach] = []
-    reserve = min(RESERVE_SECONDS, limits.timeout_seconds * RESERVE_SHARE)
     if now.elapsed >= limits.timeout_seconds:
         found.append(Breach("timeout_seconds", "timeout", "hard", now.elapsed, limits.timeout_seconds))
-    elif now.elapsed >= limits.timeout_seconds - reserve:
+    elif now.elapsed >= limits.timeout_seconds - _reserve(limits.timeout_seconds):
         found.append(Breach("timeout_seconds", "timeout", "conclude", now.elapsed, limits.timeout_seconds))
     if limits.silence_seconds is not None and now.idle >= limits.silence_seconds:
         found.append(Breach("silence_seconds", "silence", "hard", now.idle, limits.silence_seconds))
@@ -63,6 +62,10 @@ def check_limits(limits: Limits, now: Measures) -> list[Breach]:
             found.append(Breach(name, reason, "soft", used, allowed))
     found.sort(key=lambda breach: ("hard", "truncate", "conclude", "soft").index(breach.level))
     return found
+
+
+def _reserve(seconds: float) -> float:
+    return min(max(seconds * RESERVE_SHARE, RESERVE_LEAST), RESERVE_MOST, seconds / 2)
 
 
 def _bytes(limits: Limits, now: Measures) -> list[Breach]:
