@@ -1,7 +1,8 @@
 """Wakes waiters without any loop over files: a Unix socket that its owner rings, and that others may poke.
 
 The socket lies in a short per-user runtime folder, because a socket's path may have about 100 bytes only. A client that is
-connected gets one byte for each ring (they may melt together) and the end of file when the owner ends or dies.
+connected gets one byte when the owner takes it in, one for each ring after that (they may melt together), and the end of file
+when the owner ends or dies. The first byte matters: a ring between the connection and its taking in reaches nobody.
 """
 
 from __future__ import annotations
@@ -91,19 +92,23 @@ class Bell:
     def on_readable(self, key: selectors.SelectorKey) -> bool:
         """Serve one ready descriptor; True when somebody poked."""
         if key.fd == self._listener.fileno():
-            self._accept()
+            self._ring(self._accept())
             return False
         return self._hear(key.fd)
 
-    def _accept(self) -> None:
-        try:
-            client, _ = self._listener.accept()
-        except OSError:
-            return
-        client.setblocking(False)
-        self._clients[client.fileno()] = client
-        if self._selector is not None:
-            self._selector.register(client, selectors.EVENT_READ, self)
+    def _accept(self) -> list[int]:
+        """Take in everybody who waits at the door."""
+        taken: list[int] = []
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return taken
+            client.setblocking(False)
+            taken.append(client.fileno())
+            self._clients[client.fileno()] = client
+            if self._selector is not None:
+                self._selector.register(client, selectors.EVENT_READ, self)
 
     def _hear(self, fd: int) -> bool:
         client = self._clients.get(fd)
@@ -134,9 +139,12 @@ class Bell:
         if self._selector is None:
             # Nobody serves accepts in a loop: take in whoever has come meanwhile.
             self._accept()
-        for fd, client in list(self._clients.items()):
+        self._ring(list(self._clients))
+
+    def _ring(self, fds: list[int]) -> None:
+        for fd in fds:
             try:
-                client.send(b"\n")
+                self._clients[fd].send(b"\n")
             except BlockingIOError:
                 continue
             except OSError:
