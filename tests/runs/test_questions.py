@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.errors import Conflict, InvalidRequest, NotFound
+from cc_orchestrator.operations.steering import WatchedEvent
 from cc_orchestrator.runs.summary import liveness
 from kit.door import Door
 from kit.staging import stage
@@ -288,6 +290,31 @@ def test_an_answered_permission_has_a_receipt_at_once_and_one_only(tmp_path: Pat
     door.call("cc_answer", run_id=run_id, decision="allow")
     door.finish(run_id)
     assert [row["kind"] for row in door.call("cc_receipts", run_id=run_id)["receipts"]] == ["run", "approval"]
+
+
+def test_an_event_is_never_told_beside_a_state_that_does_not_know_it(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    run_id = door.start_fake(ask(kind="permission", tool="WebFetch", target="https://example.org"), {"result": "x"})
+    question_id = open_question(door, run_id)
+
+    class AnsweredBetween(WatchedEvent):
+        """The answer lands when the state has just been read."""
+
+        answered = False
+
+        def _why(self, now: float) -> str | None:
+            why = super()._why(now)
+            if not self.answered:
+                self.answered = True
+                door.call("cc_answer", run_id=run_id, decision="allow")
+            return why
+
+    watched = AnsweredBetween(door.run(run_id), (ev.QUESTION_ANSWERED, "question_id", question_id))
+    for _look in range(2):
+        watched.look(0.0)
+        known = watched.reading.state["questions"][question_id].get("decision")
+        assert (watched.found is None) or known == "allow"
+    assert watched.found is not None
 
 
 def test_a_permission_that_nobody_gave_in_time_has_its_receipt_at_the_end(tmp_path: Path) -> None:

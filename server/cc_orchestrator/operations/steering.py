@@ -30,7 +30,7 @@ from cc_orchestrator.workflow.workers import Caller, continue_run, poke
 TAKE_UP_SECONDS = 5.0
 
 
-class _WatchedEvent(WatchedRun):
+class WatchedEvent(WatchedRun):
     """Wakes at the first event that a test accepts."""
 
     def __init__(self, run: RunDir, wanted: tuple[str, str, str]) -> None:
@@ -41,12 +41,13 @@ class _WatchedEvent(WatchedRun):
 
     def look(self, now: float) -> Look:
         """The run now."""
-        base = super().look(now)
         page = read_page(run_journal(self), self._from, 1 << 22)
         self._from = page.cursor
         for event in page.events:
             if event["type"] == self._type and str(event["data"].get(self._field)) == self._value:
                 self.found = event["data"]
+        # The state after the event: one read before would be told beside an event that it does not know.
+        base = super().look(now)
         return base._replace(woke="found" if self.found is not None else base.woke)
 
 
@@ -126,7 +127,7 @@ def _send_instruction(ctx: Context, params: InstructParams) -> dict[str, Any]:
 
 def _steer(ctx: Context, run: RunDir, text: str) -> dict[str, Any]:
     control_id = append_control(run, "instruct", ctx.clock, text=text, actor="controller", channel=ctx.channel)
-    watched = _WatchedEvent(run, (ev.RUN_INSTRUCTED, "control_id", control_id))
+    watched = WatchedEvent(run, (ev.RUN_INSTRUCTED, "control_id", control_id))
     poke(run)
     wait_for([watched], "any", TAKE_UP_SECONDS, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress)
     state = watched.reading.state
@@ -164,7 +165,7 @@ def _answer(ctx: Context, params: AnswerParams) -> dict[str, Any]:
     workspace, run = locate_run(ctx, params.run_id)
     state = read_run(run).state
     question_id = _open_question(run, state, params.question_id)
-    watched = _WatchedEvent(run, (ev.QUESTION_ANSWERED, "question_id", question_id))
+    watched = WatchedEvent(run, (ev.QUESTION_ANSWERED, "question_id", question_id))
     append_control(
         run, "answer", ctx.clock, question_id=question_id, decision=params.decision, text=params.text, choices=params.choices,
         actor="controller", channel=ctx.channel,
