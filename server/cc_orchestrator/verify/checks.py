@@ -32,6 +32,7 @@ from cc_orchestrator.verify.sizes import (
     check_net_deletion,
     check_test_delta,
 )
+from cc_orchestrator.verify.stubs import check_stubs
 from cc_orchestrator.verify.texts import (
     check_executables,
     check_markers,
@@ -79,7 +80,7 @@ def _check_contents(evidence: Evidence, rules: Rules, commands: Sequence[Command
         check_file_bytes(evidence, rules), check_names(evidence), check_unicode(evidence), check_markers(evidence),
         check_syntax(evidence), check_executables(evidence), check_probing(evidence, rules), *check_integrity(evidence, rules),
         check_test_config(evidence, rules), check_test_gate(evidence, commands), check_test_delta(evidence, rules),
-        check_modes(evidence),
+        check_modes(evidence), check_stubs(evidence, rules),
     ]  # fmt: skip
 
 

@@ -43,6 +43,7 @@ TABLE: dict[str, tuple[Level, Level, Level]] = {
     "syntax": ("hard", "hard", "soft"),
     "executables": ("hard", "soft", "advisory"),
     "test_probing": ("hard", "soft", "advisory"),
+    "stubs": ("hard", "soft", "advisory"),
     "test_integrity": ("hard", "hard", "soft"),
     "test_config": ("hard", "hard", "soft"),
     "test_gate": ("hard", "hard", "soft"),
