@@ -11,7 +11,9 @@ from cc_orchestrator.verify.check import Check, name_some
 from cc_orchestrator.verify.contract import check_completion, find_false_claims
 from cc_orchestrator.verify.diff import GITLINK
 from cc_orchestrator.verify.evidence import Evidence
+from cc_orchestrator.verify.gatefiles import check_gate_files
 from cc_orchestrator.verify.gates import check_policy_paths, check_test_config, check_test_gate
+from cc_orchestrator.verify.hiding import check_suppressions, check_swallowed
 from cc_orchestrator.verify.integrity import check_integrity
 from cc_orchestrator.verify.rules import Rules
 from cc_orchestrator.verify.scanner import find_version
@@ -80,7 +82,7 @@ def _check_contents(evidence: Evidence, rules: Rules, commands: Sequence[Command
         check_file_bytes(evidence, rules), check_names(evidence), check_unicode(evidence), check_markers(evidence),
         check_syntax(evidence), check_executables(evidence), check_probing(evidence, rules), *check_integrity(evidence, rules),
         check_test_config(evidence, rules), check_test_gate(evidence, commands), check_test_delta(evidence, rules),
-        check_modes(evidence), check_stubs(evidence, rules),
+        check_modes(evidence), check_stubs(evidence, rules), check_swallowed(evidence, rules), check_suppressions(evidence), check_gate_files(evidence),
     ]  # fmt: skip
 
 
