@@ -46,6 +46,8 @@ TABLE: dict[str, tuple[Level, Level, Level]] = {
     "stubs": ("hard", "soft", "advisory"),
     "swallowed": ("hard", "soft", "advisory"),
     "suppressions": ("hard", "soft", "advisory"),
+    "goldens": ("hard", "hard", "soft"),
+    "words": ("hard", "soft", "advisory"),
     "gate_files": ("hard", "hard", "soft"),
     "test_integrity": ("hard", "hard", "soft"),
     "test_config": ("hard", "hard", "soft"),
