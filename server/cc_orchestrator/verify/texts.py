@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import unicodedata
-from collections.abc import Iterator
 
 from cc_orchestrator.core.text import line
 from cc_orchestrator.verify.check import Check
