@@ -16,7 +16,9 @@ from cc_orchestrator.verify.gatefiles import check_gate_files
 from cc_orchestrator.verify.gates import check_policy_paths, check_test_config, check_test_gate
 from cc_orchestrator.verify.goldens import check_goldens
 from cc_orchestrator.verify.hiding import check_suppressions, check_swallowed
+from cc_orchestrator.verify.idle import check_idle_tests
 from cc_orchestrator.verify.integrity import check_integrity
+from cc_orchestrator.verify.memorised import check_memorised
 from cc_orchestrator.verify.probing import check_probing
 from cc_orchestrator.verify.rules import Rules
 from cc_orchestrator.verify.scanner import find_version
@@ -86,7 +88,8 @@ def _check_contents(evidence: Evidence, rules: Rules, commands: Sequence[Command
         check_syntax(evidence), check_executables(evidence), check_probing(evidence, rules), *check_integrity(evidence, rules),
         check_test_config(evidence, rules), check_test_gate(evidence, commands), check_test_delta(evidence, rules),
         check_modes(evidence), check_stubs(evidence, rules), check_swallowed(evidence, rules), check_suppressions(evidence), check_gate_files(evidence),
-        check_goldens(evidence, rules), check_words(evidence),
+        check_goldens(evidence, rules), check_words(evidence), check_memorised(evidence, rules),
+        check_idle_tests(evidence, rules),
     ]  # fmt: skip
 
 

@@ -70,9 +70,9 @@ def check_integrity(evidence: Evidence, rules: Rules) -> list[Check]:
 
 
 def _holds_tests(change: Change, evidence: Evidence) -> bool:
-    """Rust keeps tests beside what they test."""
+    """Rust keeps tests beside what they test; scenarios are tests wherever they stand."""
     pair = evidence.contents.texts.get(change.path)
-    return change.path.endswith(".rs") and pair is not None and b"#[test]" in (pair.before or b"")
+    return change.path.endswith((".feature", ".bats")) or change.path.endswith(".rs") and pair is not None and b"#[test]" in (pair.before or b"")
 
 
 def _is_test(path: str, rules: Rules) -> bool:
@@ -96,6 +96,9 @@ def _find_gone(evidence: Evidence, rules: Rules) -> frozenset[str]:
     before: set[str] = set()
     after: set[str] = set()
     for change, pair in _pairs(evidence.changes, evidence):
+        if change.path.endswith(".rs"):
+            # Rust keeps its tests at the end of what they test.
+            pair = Pair(*(None if text is None else text.split(b"#[cfg(", 1)[0] for text in pair))
         if any(_is_test(path, rules) for path in change.paths) or not change.path.endswith(".py"):
             if language_of(change.path) and not any(_is_test(path, rules) for path in change.paths):
                 before |= {name.decode("utf-8", "replace") for name in _DEFINED.findall(pair.before or b"")}

@@ -46,6 +46,8 @@ TABLE: dict[str, tuple[Level, Level, Level]] = {
     "stubs": ("hard", "soft", "advisory"),
     "swallowed": ("hard", "soft", "advisory"),
     "suppressions": ("hard", "soft", "advisory"),
+    "memorised": ("hard", "soft", "advisory"),
+    "idle_tests": ("hard", "soft", "advisory"),
     "goldens": ("hard", "hard", "soft"),
     "words": ("hard", "soft", "advisory"),
     "gate_files": ("hard", "hard", "soft"),

@@ -16,12 +16,14 @@ from cc_orchestrator.verify.rules import Rules
 _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 _HELPER = re.compile(r"^_?(?:assert|check|expect|verify|ensure|should|compare|must)")
 _JS_MOCK = re.compile(rb"(?:jest|vi)\.(?:mock|doMock)\(\s*['\"](\.{1,2}/[^'\"]+)['\"]")
+_DESELECTS = re.compile(rb"\bnot\s+(\w+)")
 _WEB = (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs")
 
 
 def find_staged(evidence: Evidence, rules: Rules) -> Iterator[str]:
     """One text for each."""
     modules = _project_modules(evidence, rules)
+    left_out = _left_out(evidence)
     for path, pair in evidence.contents.texts.items():
         if pair.after is None or pair.before == pair.after:
             continue
@@ -29,6 +31,8 @@ def find_staged(evidence: Evidence, rules: Rules) -> Iterator[str]:
         if path.endswith(".py"):
             try:
                 yield from (f"{shown}: {why}" for why in _find_python(path, pair, modules, rules))
+                if left_out and is_collected(path) and pair.before is not None:
+                    yield from (f"{shown}: {why}" for why in _find_marked(pair, left_out))
             except _UNREADABLE:
                 continue
         elif path.endswith(_WEB) and rules.is_test(path):
@@ -59,6 +63,30 @@ def _find_python(path: str, pair: Pair, modules: frozenset[str], rules: Rules) -
     else:
         yield from _weaker_helpers(before, after)
     yield from _never_awaited(before, after)
+
+
+def _left_out(evidence: Evidence) -> frozenset[str]:
+    """Marks that the project's test settings leave out."""
+    after = {path: pair.after for path, pair in evidence.contents.texts.items() if pair.after is not None}
+    settings = {path: text for path, text in {**evidence.contents.around, **after}.items() if path.endswith((".ini", ".cfg", ".toml"))}
+    return frozenset(mark.decode("ascii", "replace") for text in settings.values() for mark in _DESELECTS.findall(text))
+
+
+def _find_marked(pair: Pair, left_out: frozenset[str]) -> Iterator[str]:
+    """Tests that were there and have such a mark now."""
+    before, after = _marks(pair.before or b"", left_out), _marks(pair.after or b"", left_out)
+    yield from (f"{name} is left out by the mark {min(marks - before[name])}" for name, marks in after.items() if marks - before.get(name, marks))
+
+
+def _marks(text: bytes, left_out: frozenset[str]) -> dict[str, set[str]]:
+    module = ast.parse(text)
+    shared = {last_part(part) for node in module.body if isinstance(node, ast.Assign) and last_part(node.targets[0]) == "pytestmark"
+              for part in ast.walk(node.value)}  # fmt: skip
+    found: dict[str, set[str]] = {}
+    for node in ast.walk(module):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and node.name.lower().startswith("test"):
+            found[node.name] = ({last_part(mark) for mark in node.decorator_list} | shared) & left_out
+    return found
 
 
 def _cases(text: bytes | None) -> dict[str, Case]:
