@@ -12,9 +12,7 @@ from typing import NamedTuple
 EXTENSIONS = frozenset({
     "js", "jsx", "ts", "tsx", "mjs", "cjs", "mts", "cts", "go", "rs", "java", "kt", "cs", "scala", "swift", "php", "c", "cc", "cpp", "dart",
 })  # fmt: skip
-_TOKEN = re.compile(
-    r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`", re.DOTALL
-)
+_TOKEN = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`", re.DOTALL)
 _FUNCTION = re.compile(
     r"(?:\bfunction\s*\*?\s*(?P<js>\w+)\s*(?:<[^>(]*>)?\s*\((?P<jsp>[^()]*(?:\([^()]*\)[^()]*)*)\)"
     r"|\bfunc\s+(?:\([^()]*\)\s*)?(?P<go>\w+)\s*\((?P<gop>[^()]*(?:\([^()]*\)[^()]*)*)\)"
@@ -24,7 +22,9 @@ _FUNCTION = re.compile(
     r"(?P<after>[^{};=\n]*)\{",
     re.MULTILINE,
 )
-_WORDS = frozenset({"if", "for", "while", "switch", "catch", "return", "match", "with", "else", "do", "synchronized", "using", "lock"})
+_WORDS = frozenset(
+    {"if", "for", "while", "switch", "catch", "return", "match", "with", "else", "do", "synchronized", "using", "lock"}
+)
 
 
 class Function(NamedTuple):
@@ -82,13 +82,23 @@ def find_functions(source: str) -> Iterator[Function]:
         if end < 0:
             continue
         head = source[source.rfind("\n", 0, match.start(kind)) + 1 : match.start(kind)]
-        yield Function(name, tuple(_params(match[f"{kind}p"], kind)), source[start + 1 : end], head, source.count("\n", 0, start) + 1)
+        yield Function(
+            name,
+            tuple(_params(match[f"{kind}p"], kind)),
+            source[start + 1 : end],
+            head,
+            source.count("\n", 0, start) + 1,
+        )
 
 
 def _params(text: str, kind: str) -> Iterator[str]:
     for part in text.split(","):
         words = re.findall(r"[A-Za-z_$][\w$]*", part.split("=", 1)[0])
-        words = [word for word in words if word not in ("mut", "ref", "final", "const", "in", "out", "readonly", "private", "public", "this")]
+        words = [
+            word
+            for word in words
+            if word not in ("mut", "ref", "final", "const", "in", "out", "readonly", "private", "public", "this")
+        ]
         if not words or words[0] == "self":
             continue
         if kind == "m" and ":" not in part and len(words) > 1:

@@ -87,8 +87,8 @@ def _check_contents(evidence: Evidence, rules: Rules, commands: Sequence[Command
         check_file_bytes(evidence, rules), check_names(evidence), check_unicode(evidence), check_markers(evidence),
         check_syntax(evidence), check_executables(evidence), check_probing(evidence, rules), *check_integrity(evidence, rules),
         check_test_config(evidence, rules), check_test_gate(evidence, commands), check_test_delta(evidence, rules),
-        check_modes(evidence), check_stubs(evidence, rules), check_swallowed(evidence, rules), check_suppressions(evidence), check_gate_files(evidence),
-        check_goldens(evidence, rules), check_words(evidence), check_memorised(evidence, rules),
+        check_modes(evidence), check_stubs(evidence, rules), check_swallowed(evidence, rules), check_suppressions(evidence),
+        check_gate_files(evidence), check_goldens(evidence, rules), check_words(evidence), check_memorised(evidence, rules),
         check_idle_tests(evidence, rules),
     ]  # fmt: skip
 

@@ -47,7 +47,9 @@ def _fold(node: ast.AST | None, depth: int) -> Any:
     if isinstance(node, (ast.List, ast.Tuple)):
         return [_fold(item, depth + 1) for item in node.elts]
     if isinstance(node, ast.JoinedStr):
-        return "".join(str(_fold(part.value if isinstance(part, ast.FormattedValue) else part, depth + 1)) for part in node.values)
+        return "".join(
+            str(_fold(part.value if isinstance(part, ast.FormattedValue) else part, depth + 1)) for part in node.values
+        )
     if isinstance(node, ast.BinOp):
         left, right = _fold(node.left, depth + 1), _fold(node.right, depth + 1)
         if isinstance(node.op, ast.Add) and isinstance(left, (str, bytes)):
@@ -107,6 +109,8 @@ def _fold_method(name: str, owner: Any, args: Sequence[Any]) -> Any:
         return owner
     if name == "format" and isinstance(owner, str):
         return owner.format(*args)
-    if name in ("replace", "strip", "lower", "upper", "swapcase", "lstrip", "rstrip") and isinstance(owner, (str, bytes)):
+    if name in ("replace", "strip", "lower", "upper", "swapcase", "lstrip", "rstrip") and isinstance(
+        owner, (str, bytes)
+    ):
         return getattr(owner, name)(*args)
     raise ValueError("no known method")

@@ -80,7 +80,11 @@ def _read_around(git: Git, commit: str, tree: dict[str, str], changed: dict[str,
     if not wanted:
         return {}
     names = "\n".join(f"{commit}:{path}" for path in wanted).encode("utf-8", "surrogateescape") + b"\n"
-    rows = git.run("cat-file", "--batch-check=%(objectname) %(objectsize)", input=names).decode("ascii", "replace").splitlines()
+    rows = (
+        git.run("cat-file", "--batch-check=%(objectname) %(objectsize)", input=names)
+        .decode("ascii", "replace")
+        .splitlines()
+    )
     blobs: dict[str, str] = {}
     room = MAX_TEXT
     for path, row in zip(wanted, rows, strict=False):

@@ -20,11 +20,13 @@ from cc_orchestrator.verify.contents import Pair
 from cc_orchestrator.verify.evidence import Evidence
 
 _SHOWN = 5
-_SCRIPT = re.compile(r"(?:^|/)(?:[Mm]akefile|GNUmakefile|[Jj]ustfile|noxfile\.py|tox\.ini|Taskfile\.ya?ml|Rakefile|package\.json|tasks\.py)$")
+_SCRIPT = re.compile(
+    r"(?:^|/)(?:[Mm]akefile|GNUmakefile|[Jj]ustfile|noxfile\.py|tox\.ini|Taskfile\.ya?ml|Rakefile|package\.json|tasks\.py)$"
+)
 _GATE = re.compile(r"(?:test|check|lint|verif|gate|ci\b|coverage|qa\b)", re.IGNORECASE)
 _LETS_PASS = re.compile(
-    r"\|\|\s*(?:true|:|exit 0|echo)\b|\|\|\s*:|;\s*true\s*$|^\s*exit\s+0\s*$|^\s*set\s+\+e|^\t-\S|--exit-zero|--no-fail|--passWithNoTests|--if-present"
-    r"|continue-on-error:\s*true|allow_failure:\s*true|ignore_outcome\s*=\s*true|commands\s*=\s*-|success_codes|--warn-only|--no-error-on",
+    r"\|\|\s*(?:true|:|exit 0|echo)\b|\|\|\s*:|;\s*true\s*$|^\s*exit\s+0\s*$|^\s*set\s+\+e|^\t-\S|--exit-zero|--no-fail|--passWithNoTests"
+    r"|--if-present|continue-on-error:\s*true|allow_failure:\s*true|ignore_outcome\s*=\s*true|commands\s*=\s*-|success_codes|--warn-only|--no-error-on",
     re.IGNORECASE,
 )
 _RUNNERS = re.compile(
@@ -32,7 +34,9 @@ _RUNNERS = re.compile(
     r"phpunit|rspec|mvn|gradle|dotnet test|ctest|bats|tox|nox|shellcheck|golangci-lint|biome|black --check|coverage|npm (?:run )?test|yarn test)\b"
 )
 #: Settings of checkers where more, or off, asks for less.
-_LENIENT_WHEN_TRUE = re.compile(r"^(?:ignore_errors|allow_\w+|skipLibCheck|allowJs|suppress\w*|skip_\w+|noEmitOnError_off)$")
+_LENIENT_WHEN_TRUE = re.compile(
+    r"^(?:ignore_errors|allow_\w+|skipLibCheck|allowJs|suppress\w*|skip_\w+|noEmitOnError_off)$"
+)
 _STRICT = re.compile(
     r"^(?:strict\w*|disallow_\w+|check_untyped_defs|warn_\w+|no_implicit_\w+|no[A-Z]\w+|exactOptional\w+|alwaysStrict|useUnknown\w+|fail_on\w*|xfail_strict)$"
 )
@@ -40,7 +44,9 @@ _LISTS_OUT = re.compile(
     r"^(?:ignore|extend-ignore|extend_ignore|exclude|extend-exclude|omit|disable|per-file-ignores|ignorePatterns|ignore-patterns|skip|exclude_lines|ignores)$"
 )
 _LISTS_IN = re.compile(r"^(?:select|extend-select|extend_select|enable|include|files|packages|source|plugins|extends)$")
-_THRESHOLD = re.compile(r"^(?:target|fail_under|fail-under|min_coverage|minimum|threshold|branches|functions|lines|statements)$")
+_THRESHOLD = re.compile(
+    r"^(?:target|fail_under|fail-under|min_coverage|minimum|threshold|branches|functions|lines|statements)$"
+)
 _CONFIG = re.compile(
     r"(?:^|/)(?:mypy\.ini|\.mypy\.ini|\.flake8|\.?ruff\.toml|\.?pylintrc|\.bandit|setup\.cfg|tox\.ini|pyproject\.toml|pyrightconfig\.json|tsconfig[\w.]*\.json|"
     r"\.eslintrc(?:\.json|\.ya?ml)?|biome\.json|\.?codecov\.ya?ml|\.golangci\.ya?ml|\.rubocop\.yml|phpstan\.neon|\.nycrc(?:\.json)?|clippy\.toml|\.stylelintrc(?:\.json)?)$"
@@ -54,7 +60,9 @@ def check_gate_files(evidence: Evidence) -> Check:
     for path, pair in evidence.contents.texts.items():
         if pair.before is None or pair.before == pair.after:
             continue
-        if _SCRIPT.search(path) or (_GATE.search(path) and braces.extension_of(path) in ("sh", "bash", "ps1", "cmd", "bat", "mk", "yml", "yaml")):
+        if _SCRIPT.search(path) or (
+            _GATE.search(path) and braces.extension_of(path) in ("sh", "bash", "ps1", "cmd", "bat", "mk", "yml", "yaml")
+        ):
             bad += [f"{line(path, 80)}: {why}" for why in _find_script(path, pair)]
         if _CONFIG.search(path):
             bad += [f"{line(path, 80)}: {why}" for why in _find_config(path, pair)]
@@ -74,7 +82,9 @@ def _find_script(path: str, pair: Pair) -> Iterator[str]:
         judged = not many or bool(_GATE.search(gate)) or bool(_RUNNERS.search(row))
         if row in after - before and judged and _LETS_PASS.search(row):
             yield f"can no longer fail: {line(row.strip(), 60)}"
-    if any(re.match(r"set -\w*e", row) for row in before) and not any(re.match(r"set -\w*e|set -o errexit", row) for row in after):
+    if any(re.match(r"set -\w*e", row) for row in before) and not any(
+        re.match(r"set -\w*e|set -o errexit", row) for row in after
+    ):
         yield "`set -e` is gone"
     had, has = (Counter(_RUNNERS.findall(braces.decode(text))) for text in pair)
     lost = had - has
@@ -119,7 +129,7 @@ def _truth(value: Any) -> bool:
 
 
 def _weight(value: Any) -> int:
-    first = cast("list[Any]", value)[0] if isinstance(value, list) and value else value
+    first: Any = cast("list[Any]", value)[0] if isinstance(value, list) and value else cast("Any", value)
     return {"off": 0, "0": 0, "none": 0, "false": 0, "warn": 1, "1": 1, "warning": 1}.get(str(first).lower(), 2)
 
 
@@ -155,7 +165,12 @@ def read_flat(path: str, text: bytes | None) -> dict[str, Any] | None:
     except (configparser.Error, ValueError, RecursionError, load("yaml").YAMLError):
         return None
     known = (*_TOOLS, "MASTER", "MESSAGES CONTROL", "testenv")
-    return {f"{section}.{key}": value for section in parser.sections() if section.startswith(known) for key, value in parser.items(section)}
+    return {
+        f"{section}.{key}": value
+        for section in parser.sections()
+        if section.startswith(known)
+        for key, value in parser.items(section)
+    }
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:

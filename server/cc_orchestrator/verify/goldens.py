@@ -21,14 +21,22 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _ENTRY = re.compile(rb"^exports\[`", re.MULTILINE)
-_SNAP_SOURCES = frozenset({"js", "jsx", "ts", "tsx", "mjs", "cjs", "mts", "cts", "vue", "svelte", "css", "scss", "html", "graphql"})
+_SNAP_SOURCES = frozenset(
+    {"js", "jsx", "ts", "tsx", "mjs", "cjs", "mts", "cts", "vue", "svelte", "css", "scss", "html", "graphql"}
+)
 
 
 def check_goldens(evidence: Evidence, rules: Rules) -> Check:
     """Changed or removed expected data without a change of what makes it."""
-    touched = [change for change in evidence.changes if is_golden(change.path) or (change.old_path and is_golden(change.old_path))]
+    touched = [
+        change
+        for change in evidence.changes
+        if is_golden(change.path) or (change.old_path and is_golden(change.old_path))
+    ]
     bad = list(_find(touched, evidence, rules))
-    return Check("goldens", "fail" if bad else "pass", {"files": len(touched), "alone": len(bad)}, None, "; ".join(bad[:_SHOWN]))
+    return Check(
+        "goldens", "fail" if bad else "pass", {"files": len(touched), "alone": len(bad)}, None, "; ".join(bad[:_SHOWN])
+    )
 
 
 def is_golden(path: str) -> bool:
@@ -58,7 +66,24 @@ def _find(touched: Sequence[Change], evidence: Evidence, rules: Rules) -> Iterat
 
 def _makes_output(path: str) -> bool:
     return language_of(path) is not None or path.endswith(
-        (".html", ".jinja", ".j2", ".tmpl", ".vue", ".svelte", ".css", ".scss", ".toml", ".yaml", ".yml", ".json", ".proto", ".graphql", ".sql", ".lock")
+        (
+            ".html",
+            ".jinja",
+            ".j2",
+            ".tmpl",
+            ".vue",
+            ".svelte",
+            ".css",
+            ".scss",
+            ".toml",
+            ".yaml",
+            ".yml",
+            ".json",
+            ".proto",
+            ".graphql",
+            ".sql",
+            ".lock",
+        )
     )
 
 

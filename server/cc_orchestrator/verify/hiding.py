@@ -20,16 +20,19 @@ from cc_orchestrator.verify.sizes import language_of
 
 _SHOWN = 5
 _WHOLE_FILE = re.compile(
-    rb"^\s*#\s*(?:type:\s*ignore|mypy:\s*ignore-errors|(?:flake8|ruff):\s*noqa|pylint:\s*(?:disable=all|skip-file)|pyright:\s*(?:basic|ignore|off))\s*$"
-    rb"|/\*\s*(?:eslint-disable|biome-ignore-all|jshint ignore:start)\s*\*/|^\s*//\s*@ts-nocheck|^\s*/\*\s*@ts-nocheck|^\s*#!\[allow\((?:warnings|clippy::all|dead_code)"
-    rb"|//\s*nolint(?::\s*all)?\s*$|@SuppressWarnings\(\"all\"\)|swiftlint:disable all|phpcs:ignoreFile|rubocop:disable all|@phpstan-ignore-file"
+    rb"^\s*#\s*(?:type:\s*ignore|mypy:\s*ignore-errors|(?:flake8|ruff):\s*noqa|pylint:\s*(?:disable=all|skip-file))\s*$"
+    rb"|^\s*#\s*pyright:\s*(?:basic|ignore|off)\s*$|/\*\s*(?:eslint-disable|biome-ignore-all|jshint ignore:start)\s*\*/"
+    rb"|^\s*//\s*@ts-nocheck|^\s*/\*\s*@ts-nocheck|^\s*#!\[allow\((?:warnings|clippy::all|dead_code)|//\s*nolint(?::\s*all)?\s*$"
+    rb"|@SuppressWarnings\(\"all\"\)|swiftlint:disable all|phpcs:ignoreFile|rubocop:disable all|@phpstan-ignore-file"
 )
 _NOT_COVERED = re.compile(
-    rb"pragma:\s*no\s*cover|(?:istanbul|c8|v8)\s+ignore|#\[coverage\(off\)\]|LCOV_EXCL|@codeCoverageIgnore|:nocov:|tarpaulin::skip|ExcludeFromCodeCoverage"
+    rb"pragma:\s*no\s*cover|(?:istanbul|c8|v8)\s+ignore|#\[coverage\(off\)\]|LCOV_EXCL|@codeCoverageIgnore|:nocov:|tarpaulin::skip"
+    rb"|ExcludeFromCodeCoverage"
 )
 #: Lines that no test reaches by their nature.
 _NEVER_COVERED = re.compile(
-    rb"if __name__|TYPE_CHECKING|NotImplementedError|except (?:Import|ModuleNotFound)Error|\.\.\.\s*#|sys\.(?:platform|version_info)|os\.name|@overload|abstractmethod"
+    rb"if __name__|TYPE_CHECKING|NotImplementedError|except (?:Import|ModuleNotFound)Error|\.\.\.\s*#|sys\.(?:platform|version_info)"
+    rb"|os\.name|@overload|abstractmethod"
 )
 _EMPTY_CATCH = re.compile(r"\bcatch\s*(?:\([^)]*\))?\s*\{\s*\}")
 _SILENT = (ast.Pass, ast.Continue, ast.Break, ast.Return)

@@ -33,7 +33,11 @@ def check_idle_tests(evidence: Evidence, rules: Rules) -> Check:
             bad += _find_python(change.path, pair, change.status, rules)
         elif rules.is_test(change.path) and language_of(change.path) is not None:
             had = set(find_idle(change.path, pair.before)) if pair.before is not None else set[str]()
-            bad += [f"{line(change.path, 80)}: {line(title, 60)} asserts nothing" for title in find_idle(change.path, pair.after) if title not in had]
+            bad += [
+                f"{line(change.path, 80)}: {line(title, 60)} asserts nothing"
+                for title in find_idle(change.path, pair.after)
+                if title not in had
+            ]
     return Check("idle_tests", "fail" if bad else "pass", len(bad), 0, "; ".join(bad[:_SHOWN]))
 
 
@@ -87,7 +91,18 @@ def _own_names(module: ast.Module) -> frozenset[str]:
             root = (node.module or "").split(".")[0]
             if node.level or (root not in sys.stdlib_module_names and root not in _MOCKS):
                 found |= {alias.asname or alias.name for alias in node.names}
-        elif isinstance(node, ast.Name) and node.id in ("subprocess", "importlib", "runpy", "open", "Path", "urllib", "__import__", "exec", "eval", "os"):
+        elif isinstance(node, ast.Name) and node.id in (
+            "subprocess",
+            "importlib",
+            "runpy",
+            "open",
+            "Path",
+            "urllib",
+            "__import__",
+            "exec",
+            "eval",
+            "os",
+        ):
             found.add(node.id)
     return frozenset(found)
 
@@ -101,6 +116,16 @@ def _defined(module: ast.Module) -> frozenset[str]:
                 found.add(node.name)
             found |= {arg.arg for arg in (*node.args.args, *node.args.kwonlyargs) if arg.arg not in ("self", "cls")}
         elif isinstance(node, ast.Assign):
-            found |= {target.attr for target in node.targets if isinstance(target, ast.Attribute) and last_part(target.value) in ("self", "cls")}
-    found |= {target.id for node in module.body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)}
+            found |= {
+                target.attr
+                for target in node.targets
+                if isinstance(target, ast.Attribute) and last_part(target.value) in ("self", "cls")
+            }
+    found |= {
+        target.id
+        for node in module.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
     return frozenset(found)

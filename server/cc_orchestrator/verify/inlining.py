@@ -13,7 +13,9 @@ def learn(node: ast.stmt, known: dict[str, ast.expr]) -> None:
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
         name, value = node.targets[0].id, inline(node.value, known)
         known.pop(name, None)
-        if isinstance(value, (ast.Constant, ast.Call)) and not any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(value)):
+        if isinstance(value, (ast.Constant, ast.Call)) and not any(
+            isinstance(part, ast.Name) and part.id == name for part in ast.walk(value)
+        ):
             known[name] = value
         return
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _asserts(node.value):

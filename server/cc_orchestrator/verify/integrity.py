@@ -24,7 +24,10 @@ _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 _SHOWN = 6
 #: Tests in languages that nothing here reads: only that they are there is known.
 _TEST_PROGRAMS = (".sh", ".bats", ".t", ".feature", ".robot", ".exs", ".dart", ".swift", ".c", ".cc", ".cpp")
-_COMPARES = re.compile(rb"={1,2}(?=\s)|-(?:eq|ne|lt|gt|le)\b|!=|\b(?:diff|cmp|grep|assert_\w+|is_deeply|is|ok|like)\b|^\s*(?:Then|And|But)\b|(?<=[^=!<>])==", re.M)
+_COMPARES = re.compile(
+    rb"={1,2}(?=\s)|-(?:eq|ne|lt|gt|le)\b|!=|\b(?:diff|cmp|grep|assert_\w+|is_deeply|is|ok|like)\b|^\s*(?:Then|And|But)\b|(?<=[^=!<>])==",
+    re.M,
+)
 _EXCUSES = re.compile(rb"\|\|\s*(?:true|:)|^\s*(?:exit|return) 0|set \+e|\bskip\b", re.M)
 _WORD = re.compile(rb"[A-Za-z_]\w*")
 _DEFINED = re.compile(
@@ -41,7 +44,11 @@ class Side(NamedTuple):
 
 def check_integrity(evidence: Evidence, rules: Rules) -> list[Check]:
     """`test_integrity`, and `expectations` where expected values changed together with the source."""
-    changes = [change for change in evidence.changes if any(_is_test(path, rules) for path in change.paths) or _holds_tests(change, evidence)]
+    changes = [
+        change
+        for change in evidence.changes
+        if any(_is_test(path, rules) for path in change.paths) or _holds_tests(change, evidence)
+    ]
     staged = list(find_staged(evidence, rules))
     if not changes and not staged:
         return [Check("test_integrity", "pass", {"test_files": 0})]
@@ -72,7 +79,9 @@ def check_integrity(evidence: Evidence, rules: Rules) -> list[Check]:
 def _holds_tests(change: Change, evidence: Evidence) -> bool:
     """Rust keeps tests beside what they test; scenarios are tests wherever they stand."""
     pair = evidence.contents.texts.get(change.path)
-    return change.path.endswith((".feature", ".bats")) or change.path.endswith(".rs") and pair is not None and b"#[test]" in (pair.before or b"")
+    return change.path.endswith((".feature", ".bats")) or (
+        change.path.endswith(".rs") and pair is not None and b"#[test]" in (pair.before or b"")
+    )
 
 
 def _is_test(path: str, rules: Rules) -> bool:

@@ -49,19 +49,26 @@ _JS = _Language(
         r"toMatchInlineSnapshot|toHaveLength|toHaveProperty|toBeCloseTo|toContain|toContainEqual|toMatch|deepEqual|strictEqual|deepStrictEqual|equal|eql|is)"
         r"\((?!\s*expect\.any)"
     ),
-    re.compile(r"\bcatch\s*(?:\([^)]*\))?\s*\{|^\s*return\s*;|\bif\s*\(|\.then\(|\bset(?:Timeout|Immediate|Interval)\(|\bprocess\.exit\(", re.M),
+    re.compile(
+        r"\bcatch\s*(?:\([^)]*\))?\s*\{|^\s*return\s*;|\bif\s*\(|\.then\(|\bset(?:Timeout|Immediate|Interval)\(|\bprocess\.exit\(",
+        re.M,
+    ),
 )
 _GO = _Language(
     re.compile(r"^func\s+()(Test\w*|Fuzz\w*|Example\w*)\s*\(", re.M),
     re.compile(r"\bt\.(?:Error|Errorf|Fatal|Fatalf|Fail|FailNow)\(|\b(?:assert|require)\.\w+\("),
     re.compile(r"\bt\.(?:Skip|Skipf|SkipNow)\(|^//go:build\s+(?:ignore|never)", re.M),
-    re.compile(r"!=|\b(?:assert|require)\.(?:Equal\w*|ElementsMatch|JSONEq|ErrorIs|Len)\(|cmp\.Diff\(|reflect\.DeepEqual\(|errors\.Is\("),
+    re.compile(
+        r"!=|\b(?:assert|require)\.(?:Equal\w*|ElementsMatch|JSONEq|ErrorIs|Len)\(|cmp\.Diff\(|reflect\.DeepEqual\(|errors\.Is\("
+    ),
     re.compile(r"\bif false\b|\brecover\(\)|\bos\.Exit\(0\)|^\treturn$", re.M),
 )
 _RUST = _Language(
     re.compile(r"#\[(?:\w+::)?test\](?:\s*#\[[^\]]*\])*\s*(?:pub\s+)?(?:async\s+)?()fn\s+(\w+)"),
     re.compile(r"\b(?:debug_)?assert(?:_eq|_ne|_matches)?!\s*[\(\[{]|\bpanic!\("),
-    re.compile(r"#\[ignore\b|#\[cfg\((?!test\))[^\]]*\btest\b[^\]]*(?:feature|not|any|all)|#\[cfg\([^\]]*(?:feature|not)[^\]]*\btest\b"),
+    re.compile(
+        r"#\[ignore\b|#\[cfg\((?!test\))[^\]]*\btest\b[^\]]*(?:feature|not|any|all)|#\[cfg\([^\]]*(?:feature|not)[^\]]*\btest\b"
+    ),
     re.compile(r"\bassert_eq!\s*[\(\[{]|\bassert_matches!"),
     re.compile(r"#\[should_panic|catch_unwind|process::exit\(0\)"),
 )
@@ -69,14 +76,18 @@ _JAVA = _Language(
     re.compile(r"@(?:Test|ParameterizedTest|Fact|Theory)\b(?:\([^)]*\))?[^;{}]*?()\b(\w+)\s*\("),
     re.compile(r"\b(?:assert\w*|verify|Assert\.\w+)\s*\("),
     re.compile(r"@(?:Disabled|Ignore)\b|\bSkip\s*="),
-    re.compile(r"\bassert(?:Equals|Same|ArrayEquals|IterableEquals|LinesMatch|Throws|That)\s*\(|\bisEqualTo\(|Assert\.(?:Equal|Same|Throws)|\bshouldBe\b"),
+    re.compile(
+        r"\bassert(?:Equals|Same|ArrayEquals|IterableEquals|LinesMatch|Throws|That)\s*\(|\bisEqualTo\(|Assert\.(?:Equal|Same|Throws)|\bshouldBe\b"
+    ),
     re.compile(r"\bcatch\s*\(\s*(?:Throwable|AssertionError|Exception|Error)\b|\bassume\w+\(|System\.exit\(0\)"),
 )
 _RUBY = _Language(
     re.compile(r"^\s*(?:it|specify|test)\s+([\"'])((?:\\.|(?!\1).)*)\1|^\s*def\s+()(test_\w+)", re.M),
     re.compile(r"\bexpect[\s(]|\bassert\w*[\s(]|\.should\b|\brefute\w*[\s(]"),
     re.compile(r"^\s*(?:xit|xdescribe|skip|pending|fit|fdescribe)\b", re.M),
-    re.compile(r"(?<!not_to )(?<!to_not )\b(?:eq|eql|equal|be|match_array|contain_exactly|raise_error)[ (]|\bassert_(?:equal|same|raises|in_delta)\b"),
+    re.compile(
+        r"(?<!not_to )(?<!to_not )\b(?:eq|eql|equal|be|match_array|contain_exactly|raise_error)[ (]|\bassert_(?:equal|same|raises|in_delta)\b"
+    ),
     re.compile(r"^\s*rescue\b|\bexit!?\b", re.M),
 )
 _PHP = _Language(
@@ -123,7 +134,12 @@ def read_tested(path: str, text: bytes) -> Tested:
     exact = sum(len(language.exact.findall(row)) for row in rows if not _proves_nothing(row))
     literals = Counter(value for row in rows for value in _LITERAL.findall(row))
     return Tested(
-        titles, len(language.assertion.findall(source)), len(language.skip.findall(source)), exact, len(language.guard.findall(source)), literals
+        titles,
+        len(language.assertion.findall(source)),
+        len(language.skip.findall(source)),
+        exact,
+        len(language.guard.findall(source)),
+        literals,
     )
 
 
@@ -144,7 +160,11 @@ def find_idle(path: str, text: bytes) -> list[str]:
         return []
     source = _LINE.sub("", _BLOCK.sub("", text.decode("utf-8", "replace")))
     blanked = braces.blank(source)
-    helpers = {item.name for item in braces.find_functions(source) if language.assertion.search(item.body) and not item.name.lower().startswith("test")}
+    helpers = {
+        item.name
+        for item in braces.find_functions(source)
+        if language.assertion.search(item.body) and not item.name.lower().startswith("test")
+    }
     found: list[str] = []
     for match in language.title.finditer(source):
         start = blanked.find("{", match.end())
@@ -153,7 +173,11 @@ def find_idle(path: str, text: bytes) -> list[str]:
             continue
         body = source[start:end]
         rows = [row for row in body.split("\n") if language.assertion.search(row)]
-        called = any(re.search(rf"\b{re.escape(name)}\b", body) for name in helpers) or "t.Run(" in body or "Snapshot" in body
+        called = (
+            any(re.search(rf"\b{re.escape(name)}\b", body) for name in helpers)
+            or "t.Run(" in body
+            or "Snapshot" in body
+        )
         if not called and all(_proves_nothing(row) for row in rows):
             found.append(next(part for part in match.groups()[1::2] if part))
     return found

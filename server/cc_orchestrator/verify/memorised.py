@@ -23,8 +23,22 @@ _SHOWN = 5
 _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 #: Inputs and answers that any function may single out.
 _PLAIN = (0, 1, -1, "", None, True, False, 0.0)
-_JS_CALL = re.compile(r"expect\(\s*(?:\w+\.)?(\w+)\(([^()]*)\)\s*\)\s*\.(?:toBe|toEqual|toStrictEqual)\(\s*([^()]+?)\s*\)")
+_PLAIN_WEB = frozenset({"0", "1", "''", '""', "null", "true", "false"})
+_JS_CALL = re.compile(
+    r"expect\(\s*(?:\w+\.)?(\w+)\(([^()]*)\)\s*\)\s*\.(?:toBe|toEqual|toStrictEqual)\(\s*([^()]+?)\s*\)"
+)
+_SINGLES_OUT = re.compile(rb"={2,3}\s*[\"'`\d]")
 _WEB = frozenset({"js", "jsx", "ts", "tsx", "mjs", "cjs"})
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Suspects(NamedTuple):
+    """Functions of one file that may know their inputs, and the file's tables of constants by name."""
+
+    functions: list[Function]
+    tables: dict[str, dict[Any, Any]]
 
 
 class Tried(NamedTuple):
@@ -37,38 +51,77 @@ class Tried(NamedTuple):
 def check_memorised(evidence: Evidence, rules: Rules) -> Check:
     """Changed source against all tests of the result that are read."""
     texts = {path: pair.after for path, pair in evidence.contents.texts.items() if pair.after is not None}
-    tests = {path: text for path, text in {**evidence.contents.around, **texts}.items() if rules.is_test(path)}
+    sources = {
+        path: text
+        for path, text in texts.items()
+        if not rules.is_test(path) and evidence.contents.texts[path].before != text
+    }
+    python = {
+        path: suspects for path, text in sources.items() if path.endswith(".py") and (suspects := _find_suspects(text))
+    }
+    web = {
+        path: braces.decode(text)
+        for path, text in sources.items()
+        if braces.extension_of(path) in _WEB and _SINGLES_OUT.search(text)
+    }
+    names = {node.name.encode() for suspects in python.values() for node in suspects.functions}
     tried: dict[str, list[Tried]] = defaultdict(list)
-    web: dict[str, list[tuple[list[str], str]]] = defaultdict(list)
-    for path, text in tests.items():
-        if path.endswith(".py"):
-            _collect(text, tried)
-        elif braces.extension_of(path) in _WEB:
-            for name, args, wanted in _JS_CALL.findall(braces.decode(text)):
-                web[name].append(([arg.strip() for arg in args.split(",") if arg.strip()], wanted))
-    bad: list[str] = []
-    for path, text in texts.items():
-        if rules.is_test(path) or evidence.contents.texts[path].before == text:
+    called: dict[str, list[tuple[list[str], str]]] = defaultdict(list)
+    for path, text in {**evidence.contents.around, **texts}.items():
+        if not rules.is_test(path):
             continue
-        if path.endswith(".py") and tried:
-            bad += [f"{line(path, 80)}: {why}" for why in _find_python(text, tried)]
-        elif braces.extension_of(path) in _WEB and web:
-            bad += [f"{line(path, 80)}: {why}" for why in _find_web(braces.decode(text), web)]
+        if path.endswith(".py") and any(name in text for name in names):
+            _collect(text, {name.decode() for name in names}, tried)
+        elif web and braces.extension_of(path) in _WEB:
+            for name, args, wanted in _JS_CALL.findall(braces.decode(text)):
+                called[name].append(([arg.strip() for arg in args.split(",") if arg.strip()], wanted))
+    bad = [f"{line(path, 80)}: {why}" for path, suspects in python.items() for why in _find_python(suspects, tried)]
+    bad += [f"{line(path, 80)}: {why}" for path, text in web.items() for why in _find_web(text, called)]
     return Check("memorised", "fail" if bad else "pass", len(bad), 0, "; ".join(bad[:_SHOWN]), "proxy")
 
 
-def _collect(text: bytes, tried: dict[str, list[Tried]]) -> None:
+def _find_suspects(text: bytes) -> Suspects | None:
+    """Functions that branch to literals or use a table of them; None when there are none."""
+    try:
+        module = ast.parse(text)
+    except _UNREADABLE:
+        return None
+    tables = _tables(module)
+    functions = [
+        node
+        for node in ast.walk(module)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and _may_know(node, tables)
+    ]
+    return Suspects(functions, tables) if functions else None
+
+
+def _may_know(node: Function, tables: dict[str, dict[Any, Any]]) -> bool:
+    return any(
+        isinstance(part, (ast.IfExp, ast.match_case, ast.Dict))
+        or (isinstance(part, ast.Name) and part.id in tables)
+        or (
+            isinstance(part, ast.If)
+            and any(isinstance(item, ast.Return) and item.value is not None for item in part.body)
+        )
+        for part in ast.walk(node)
+    )
+
+
+def _collect(text: bytes, names: set[str], tried: dict[str, list[Tried]]) -> None:
     try:
         module = ast.parse(text)
     except _UNREADABLE:
         return
     for function in ast.walk(module):
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            known: dict[str, ast.expr] = {}
-            for node in function.body:
-                for pair in _compared(node, known):
-                    _note(pair, tried)
-                learn(node, known)
+        if not isinstance(function, Function) or not any(
+            last_part(part) in names for part in ast.walk(function) if isinstance(part, ast.Call)
+        ):
+            continue
+        known: dict[str, ast.expr] = {}
+        for node in function.body:
+            for pair in _compared(node, known):
+                _note(pair, tried)
+            learn(node, known)
 
 
 def _compared(node: ast.stmt, known: dict[str, ast.expr]) -> Iterator[tuple[ast.expr, ast.expr]]:
@@ -91,28 +144,23 @@ def _note(pair: tuple[ast.expr, ast.expr], tried: dict[str, list[Tried]]) -> Non
                 tried[last_part(call)].append(Tried(args, answer))
 
 
-def _find_python(text: bytes, tried: dict[str, list[Tried]]) -> Iterator[str]:
-    try:
-        module = ast.parse(text)
-    except _UNREADABLE:
-        return
-    tables = _tables(module)
-    for node in ast.walk(module):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name in tried:
-            calls = tried[node.name]
-            branched = [call for call in calls if _branches_to(node, call)]
-            if len(branched) == len(calls) and any(_telling(call) for call in calls):
-                yield f"{node.name} knows the {len(calls)} inputs that its tests try"
-            elif _looks_up(node, calls, tables):
-                yield f"{node.name} looks up the {len(calls)} inputs that its tests try"
+def _find_python(suspects: Suspects, tried: dict[str, list[Tried]]) -> Iterator[str]:
+    for node in suspects.functions:
+        calls = tried.get(node.name)
+        if not calls:
+            continue
+        if all(_branches_to(node, call) for call in calls) and any(_telling(call) for call in calls):
+            yield f"{node.name} knows the {len(calls)} inputs that its tests try"
+        elif _looks_up(node, calls, suspects.tables):
+            yield f"{node.name} looks up the {len(calls)} inputs that its tests try"
 
 
 def _telling(call: Tried) -> bool:
     """More than one argument, or one that nobody singles out by chance."""
-    return len(call.args) > 1 or call.args[0] not in _PLAIN
+    return len(call.args) > 1 or any(arg not in _PLAIN for arg in call.args)
 
 
-def _branches_to(node: ast.FunctionDef | ast.AsyncFunctionDef, call: Tried) -> bool:
+def _branches_to(node: Function, call: Tried) -> bool:
     """A branch whose condition names every argument, and which returns the expected answer."""
     for part in ast.walk(node):
         if isinstance(part, ast.If):
@@ -124,7 +172,9 @@ def _branches_to(node: ast.FunctionDef | ast.AsyncFunctionDef, call: Tried) -> b
         else:
             continue
         named = [value for inner in ast.walk(test) for value in _constants(inner)]
-        if all(any(_same(arg, value) for value in named) for arg in call.args) and any(_is_value(answer, call.wanted) for answer in answers):
+        if all(any(_same(arg, value) for value in named) for arg in call.args) and any(
+            _is_value(answer, call.wanted) for answer in answers
+        ):
             return True
     return False
 
@@ -156,8 +206,18 @@ def _tables(module: ast.Module) -> dict[str, dict[Any, Any]]:
     """Dictionaries of constants by the names they are given; "" holds those without a name."""
     found: dict[str, dict[Any, Any]] = {}
     for node in ast.walk(module):
-        target = node.targets[0] if isinstance(node, ast.Assign) else node.target if isinstance(node, ast.AnnAssign) else None
-        if isinstance(target, ast.Name) and isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Dict):
+        target = (
+            node.targets[0]
+            if isinstance(node, ast.Assign)
+            else node.target
+            if isinstance(node, ast.AnnAssign)
+            else None
+        )
+        if (
+            isinstance(target, ast.Name)
+            and isinstance(node, (ast.Assign, ast.AnnAssign))
+            and isinstance(node.value, ast.Dict)
+        ):
             table = _read_table(node.value)
             if table:
                 found[target.id] = table
@@ -171,7 +231,7 @@ def _read_table(node: ast.Dict) -> dict[Any, Any]:
         return {}
 
 
-def _looks_up(node: ast.FunctionDef | ast.AsyncFunctionDef, calls: Sequence[Tried], tables: dict[str, dict[Any, Any]]) -> bool:
+def _looks_up(node: Function, calls: Sequence[Tried], tables: dict[str, dict[Any, Any]]) -> bool:
     """A table that holds every tested input and little else, with the expected answers."""
     used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
     near = [table for name, table in tables.items() if name in used]
@@ -198,5 +258,6 @@ def _find_web(source: str, web: dict[str, list[tuple[list[str], str]]]) -> Itera
             and re.search(rf"(?:return|\?|:|=>)\s*{re.escape(wanted)}\s*[;:)}}\n]", plain) is not None
             for args, wanted in calls if args
         ]  # fmt: skip
-        if known and all(known) and any(len(args) > 1 or args[0] not in ("0", "1", "''", '""', "null", "true", "false") for args, _ in calls if args):
+        telling = any(not set(args) <= _PLAIN_WEB for args, _wanted in calls)
+        if known and all(known) and telling:
             yield f"{name} knows the {len(known)} inputs that its tests try"

@@ -29,11 +29,19 @@ _REWRITES = re.compile(
     rb"|(?:global|globalThis)\.expect\s*=|expect\.extend\(\{\s*to(?:Be|Equal|Match)\b|jest\.spyOn\(expect|assert\.\w+\s*=\s*(?:\(|function)"
 )
 #: What ends a test run before its end, in tests.
-_ENDS = re.compile(rb"\bos\._exit\(|^(?:sys\.exit|exit|quit)\(|^raise SystemExit|os\.kill\(os\.getpid\(\)|^\s*process\.exit\(0?\)|^\s*os\.Exit\(0\)")
-_LEAVES = re.compile(rb"\batexit\.register\([^\n]*_exit|\bos\._exit\(0\)|process\.on\(['\"]exit['\"][^\n]*exitCode\s*=\s*0")
-_FRAMES = re.compile(r"\b(?:inspect\.(?:stack|currentframe)|sys\._getframe|traceback\.(?:extract|format)_stack|gc\.get_objects|gc\.get_referrers)\b")
+_ENDS = re.compile(
+    rb"\bos\._exit\(|^(?:sys\.exit|exit|quit)\(|^raise SystemExit|os\.kill\(os\.getpid\(\)|^\s*process\.exit\(0?\)|^\s*os\.Exit\(0\)"
+)
+_LEAVES = re.compile(
+    rb"\batexit\.register\([^\n]*_exit|^os\._exit\(0?\)|process\.on\(['\"]exit['\"][^\n]*exitCode\s*=\s*0"
+)
+_FRAMES = re.compile(
+    r"\b(?:inspect\.(?:stack|currentframe)|sys\._getframe|traceback\.(?:extract|format)_stack|gc\.get_objects|gc\.get_referrers)\b"
+)
 _TEST_WORD = re.compile(r"^_?tests?(?:_|$)|pytest|unittest|TestCase|\btest_", re.IGNORECASE)
-_TEST_FILE = re.compile(r"(?:^|/)(?:test_[\w*]*\.(?:py|\*)|[\w*]+_test\.(?:py|go)|conftest\.py)$|(?:^|/)tests?/(?:golden|expected|fixtures|snapshots|data)/|__snapshots__/")
+_TEST_FILE = re.compile(
+    r"(?:^|/)(?:test_[\w*]*\.(?:py|\*)|[\w*]+_test\.(?:py|go)|conftest\.py)$|(?:^|/)tests?/(?:golden|expected|fixtures|snapshots|data)/|__snapshots__/"
+)
 _CLOCK = frozenset({"now", "today", "utcnow", "time", "time_ns", "gmtime", "localtime"})
 _DATES = frozenset({"date", "datetime", "fromisoformat", "strptime", "fromtimestamp"})
 _JS_DATE = re.compile(r"(?:Date\.now\(\)|new Date\(\))\s*[<>]=?\s*(?:new Date\(['\"\d]|Date\.parse|\d{10,})")
@@ -88,16 +96,30 @@ def _acts(text: bytes) -> Iterator[str]:
             yield "imports its tests"
         elif isinstance(node, (ast.BinOp, ast.Call, ast.JoinedStr)):
             folded = fold_text(node)
-            if folded is not None and re.search(r"pytest|unittest|TestCase|PYTEST_", folded) and not isinstance(node, ast.Constant):
+            if (
+                folded is not None
+                and re.search(r"pytest|unittest|TestCase|PYTEST_", folded)
+                and not isinstance(node, ast.Constant)
+            ):
                 yield "hides the name of a test runner"
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _TEST_FILE.search(node.value) and len(node.value) < 200:
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and _TEST_FILE.search(node.value)
+            and len(node.value) < 200
+        ):
             yield "reads what its tests hold"
 
 
 def _equals_all(node: ast.FunctionDef) -> bool:
     """Returns True alone, or changes itself while it compares."""
     body = [item for item in node.body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
-    if len(body) == 1 and isinstance(body[0], ast.Return) and isinstance(body[0].value, ast.Constant) and body[0].value.value is True:
+    if (
+        len(body) == 1
+        and isinstance(body[0], ast.Return)
+        and isinstance(body[0].value, ast.Constant)
+        and body[0].value.value is True
+    ):
         return True
     return any(
         isinstance(part, (ast.Assign, ast.AugAssign))
@@ -113,7 +135,12 @@ def _is_date_bomb(node: ast.Compare) -> bool:
         return False
     clock = any(isinstance(side, ast.Call) and last_part(side) in _CLOCK and not side.args for side in sides)
     fixed = any(
-        (isinstance(side, ast.Call) and last_part(side) in _DATES and side.args and all(isinstance(arg, ast.Constant) for arg in side.args))
+        (
+            isinstance(side, ast.Call)
+            and last_part(side) in _DATES
+            and side.args
+            and all(isinstance(arg, ast.Constant) for arg in side.args)
+        )
         or (isinstance(side, ast.Constant) and isinstance(side.value, (int, float)) and side.value > 1_500_000_000)
         for side in sides
     )

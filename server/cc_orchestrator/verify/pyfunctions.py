@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-_EXEMPT = frozenset({"abstractmethod", "abstractproperty", "overload", "property", "cached_property", "singledispatch", "fixture", "setter"})
+_EXEMPT = frozenset(
+    {
+        "abstractmethod",
+        "abstractproperty",
+        "overload",
+        "property",
+        "cached_property",
+        "singledispatch",
+        "fixture",
+        "setter",
+    }
+)
 _ABSTRACT = frozenset({"ABC", "Protocol", "ABCMeta", "Enum", "TypedDict", "NamedTuple"})
 
 
@@ -58,7 +69,9 @@ def _walk(body: list[ast.stmt], owner: ast.ClassDef | None, rows: list[str], hei
             yield from _walk([*node.body, *node.orelse], owner, rows, heirs)
 
 
-def _define(node: ast.FunctionDef | ast.AsyncFunctionDef, owner: ast.ClassDef | None, rows: list[str], heirs: set[str]) -> Defined:
+def _define(
+    node: ast.FunctionDef | ast.AsyncFunctionDef, owner: ast.ClassDef | None, rows: list[str], heirs: set[str]
+) -> Defined:
     doc = ast.get_docstring(node) or ""
     statements = node.body[1:] if doc else list(node.body)
     bases = tuple(last_part(base) for base in (*owner.bases, *(word.value for word in owner.keywords))) if owner else ()

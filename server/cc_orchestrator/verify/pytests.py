@@ -181,29 +181,34 @@ def _count_parameters(decorators: Sequence[ast.expr], body: Sequence[ast.stmt]) 
     return count
 
 
-def _assertions(body: Sequence[ast.stmt], helpers: Mapping[str, int], known: dict[str, ast.expr]) -> Iterator[Assertion]:
+def _assertions(
+    body: Sequence[ast.stmt], helpers: Mapping[str, int], known: dict[str, ast.expr]
+) -> Iterator[Assertion]:
     """`known` holds what names stand for, where that is plain."""
     for node in body:
         if isinstance(node, ast.Assert):
             yield _assertion(node, judge_expression(inline(node.test, known)))
         elif isinstance(node, ast.Expr):
-            call = node.value.value if isinstance(node.value, ast.Await) else node.value
-            given = inline(call, known)
-            strength = (_judge_call(given) if isinstance(given, ast.Call) else None) or helpers.get(last_name(call))
+            strength = _judge_statement(node, helpers, known)
             if strength is not None:
                 yield _assertion(node, strength)
         elif isinstance(node, (ast.With, ast.AsyncWith)):
             yield from _with_assertions(node, helpers, known)
-        elif isinstance(node, ast.If) and not isinstance(node.test, ast.Constant):
+        else:
+            # What stands under a condition need not run.
+            most = TRUTH if isinstance(node, ast.If) and not isinstance(node.test, ast.Constant) else EXACT
             for block in _inner_blocks(node):
                 for entry in _assertions(block, helpers, known):
-                    yield entry._replace(strength=min(entry.strength, TRUTH))
-        else:
-            for block in _inner_blocks(node):
-                yield from _assertions(block, helpers, known)
+                    yield entry._replace(strength=min(entry.strength, most))
         if _ends(node):
             return
         learn(node, known)
+
+
+def _judge_statement(node: ast.Expr, helpers: Mapping[str, int], known: dict[str, ast.expr]) -> int | None:
+    call = node.value.value if isinstance(node.value, ast.Await) else node.value
+    given = inline(call, known)
+    return (_judge_call(given) if isinstance(given, ast.Call) else None) or helpers.get(last_name(call))
 
 
 def _inner_blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
@@ -308,7 +313,9 @@ def _is_vague(node: ast.expr) -> bool:
     """Whether a side of a comparison keeps little of what it is about."""
     if isinstance(node, ast.BinOp):
         return _is_vague(node.left) or _is_vague(node.right)
-    return isinstance(node, ast.Call) and (_is_wide(node) or (isinstance(node.func, ast.Name) and node.func.id in _LOSSY))
+    return isinstance(node, ast.Call) and (
+        _is_wide(node) or (isinstance(node.func, ast.Name) and node.func.id in _LOSSY)
+    )
 
 
 def _judge_call(node: ast.Call) -> int | None:

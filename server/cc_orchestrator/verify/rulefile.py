@@ -8,6 +8,7 @@ Hold-out commands may name `{holdout}`, the folder `policies/holdout` of the wor
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import yaml
@@ -193,10 +194,18 @@ def load_rules(workspace: Workspace, asked: dict[str, Any]) -> Loaded:
     if plain["secrets"]["scanner"] == "kingfisher":
         plain["checks"].setdefault("secret_scanner", "hard")
     _check_overrides(plain)
-    plain["holdout"]["commands"] = [
-        text.replace("{holdout}", holdout_folder(workspace)) for text in plain["holdout"]["commands"]
-    ]
+    folder = holdout_folder(workspace)
+    plain["holdout"]["commands"] = [_fill_in(text, folder) for text in plain["holdout"]["commands"]]
     return Loaded(plain, rules_key(workspace, digest_asked(asked)))
+
+
+def _fill_in(command: str, folder: str) -> str:
+    """The folder's path in place of `{holdout}`, whole also where it has blanks."""
+    try:
+        return shlex.join(word.replace("{holdout}", folder) for word in shlex.split(command))
+    except ValueError:
+        # What cannot be split is told when it is run.
+        return command.replace("{holdout}", folder)
 
 
 def _parse(path: str, data: bytes) -> RuleFile:

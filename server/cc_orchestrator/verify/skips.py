@@ -41,7 +41,11 @@ def decorator_skips(decorators: Sequence[ast.expr]) -> list[str]:
         # Single sets of parameters: `pytest.param(…, marks=pytest.mark.skip)`.
         for node in ast.walk(mark) if isinstance(mark, ast.Call) and last_name(mark) == "parametrize" else ():
             if isinstance(node, ast.keyword) and node.arg == "marks":
-                found += [name for part in ast.walk(node.value) if (name := last_name(part)) in _SKIP_WORDS and not isinstance(part, ast.Call)]
+                found += [
+                    name
+                    for part in ast.walk(node.value)
+                    if (name := last_name(part)) in _SKIP_WORDS and not isinstance(part, ast.Call)
+                ]
     return found
 
 

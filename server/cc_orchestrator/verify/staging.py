@@ -1,4 +1,4 @@
-"""What a change sets up around tests so that they pass whatever the source does: stand-ins for what they test, helpers that no longer compare. Pure."""
+"""What a change sets up so that tests pass whatever the source does: stand-ins for what they test, helpers that no longer compare. Pure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,11 @@ def _find_python(path: str, pair: Pair, modules: frozenset[str], rules: Rules) -
     if is_collected(path) and pair.before is not None:
         lost = (_imported(before) - _imported(after)) & modules
         # A test that tests something else of the project now has moved on with its subject.
-        if lost and not (_imported(after) - _imported(before)) & modules and _cases(pair.before).keys() & _cases(pair.after).keys():
+        if (
+            lost
+            and not (_imported(after) - _imported(before)) & modules
+            and _cases(pair.before).keys() & _cases(pair.after).keys()
+        ):
             yield f"no longer imports {min(lost)}, and its tests are still there"
     else:
         yield from _weaker_helpers(before, after)
@@ -68,14 +72,22 @@ def _find_python(path: str, pair: Pair, modules: frozenset[str], rules: Rules) -
 def _left_out(evidence: Evidence) -> frozenset[str]:
     """Marks that the project's test settings leave out."""
     after = {path: pair.after for path, pair in evidence.contents.texts.items() if pair.after is not None}
-    settings = {path: text for path, text in {**evidence.contents.around, **after}.items() if path.endswith((".ini", ".cfg", ".toml"))}
+    settings = {
+        path: text
+        for path, text in {**evidence.contents.around, **after}.items()
+        if path.endswith((".ini", ".cfg", ".toml"))
+    }
     return frozenset(mark.decode("ascii", "replace") for text in settings.values() for mark in _DESELECTS.findall(text))
 
 
 def _find_marked(pair: Pair, left_out: frozenset[str]) -> Iterator[str]:
     """Tests that were there and have such a mark now."""
     before, after = _marks(pair.before or b"", left_out), _marks(pair.after or b"", left_out)
-    yield from (f"{name} is left out by the mark {min(marks - before[name])}" for name, marks in after.items() if marks - before.get(name, marks))
+    yield from (
+        f"{name} is left out by the mark {min(marks - before[name])}"
+        for name, marks in after.items()
+        if marks - before.get(name, marks)
+    )
 
 
 def _marks(text: bytes, left_out: frozenset[str]) -> dict[str, set[str]]:
@@ -84,7 +96,9 @@ def _marks(text: bytes, left_out: frozenset[str]) -> dict[str, set[str]]:
               for part in ast.walk(node.value)}  # fmt: skip
     found: dict[str, set[str]] = {}
     for node in ast.walk(module):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and node.name.lower().startswith("test"):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and node.name.lower().startswith(
+            "test"
+        ):
             found[node.name] = ({last_part(mark) for mark in node.decorator_list} | shared) & left_out
     return found
 
@@ -112,9 +126,13 @@ def _stand_ins(module: ast.Module, modules: frozenset[str]) -> Iterator[str]:
                 key = target.slice.value if isinstance(target.slice, ast.Constant) else None
                 if isinstance(key, str) and key.split(".")[-1] in modules:
                     yield f"puts something in place of the module {key}"
-            elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id in names:
-                if isinstance(node.value, (ast.Lambda, ast.Call)) or _is_local_function(node.value, module):
-                    yield f"replaces {target.value.id}.{target.attr}"
+            elif (
+                isinstance(target, ast.Attribute)
+                and isinstance(target.value, ast.Name)
+                and target.value.id in names
+                and (isinstance(node.value, (ast.Lambda, ast.Call)) or _is_local_function(node.value, module))
+            ):
+                yield f"replaces {target.value.id}.{target.attr}"
 
 
 def _bound(module: ast.Module, modules: frozenset[str]) -> set[str]:
@@ -122,7 +140,11 @@ def _bound(module: ast.Module, modules: frozenset[str]) -> set[str]:
     for node in ast.walk(module):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             own = isinstance(node, ast.ImportFrom) and any(part in modules for part in (node.module or "").split("."))
-            found |= {alias.asname or alias.name.split(".")[0] for alias in node.names if own or alias.name.split(".")[0] in modules}
+            found |= {
+                alias.asname or alias.name.split(".")[0]
+                for alias in node.names
+                if own or alias.name.split(".")[0] in modules
+            }
     return found
 
 
@@ -133,33 +155,49 @@ def _live_for_all(module: ast.Module) -> Iterator[ast.Assign]:
             yield node
         elif isinstance(node, (ast.If, ast.Try)):
             yield from (inner for inner in node.body if isinstance(inner, ast.Assign))
-        elif isinstance(node, ast.FunctionDef) and node.name in ("setUpModule", "setup_module", "pytest_configure", "pytest_sessionstart"):
+        elif isinstance(node, ast.FunctionDef) and node.name in (
+            "setUpModule",
+            "setup_module",
+            "pytest_configure",
+            "pytest_sessionstart",
+        ):
             yield from (inner for inner in ast.walk(node) if isinstance(inner, ast.Assign))
 
 
 def _is_local_function(node: ast.expr, module: ast.Module) -> bool:
-    return isinstance(node, ast.Name) and any(isinstance(item, (ast.FunctionDef, ast.ClassDef)) and item.name == node.id for item in module.body)
+    return isinstance(node, ast.Name) and any(
+        isinstance(item, (ast.FunctionDef, ast.ClassDef)) and item.name == node.id for item in module.body
+    )
 
 
 def _weaker_helpers(before: ast.Module, after: ast.Module) -> Iterator[str]:
     """Functions that compare for tests, by their names."""
     now = {node.name: strongest(node) for node in ast.walk(after) if isinstance(node, ast.FunctionDef)}
     for node in ast.walk(before):
-        if isinstance(node, ast.FunctionDef) and _HELPER.match(node.name) and node.name in now and now[node.name] < strongest(node):
+        if (
+            isinstance(node, ast.FunctionDef)
+            and _HELPER.match(node.name)
+            and node.name in now
+            and now[node.name] < strongest(node)
+        ):
             yield f"{node.name} compares less than before"
 
 
 def _never_awaited(before: ast.Module, after: ast.Module) -> Iterator[str]:
     """Coroutines in a class of unittest that awaits none."""
     had = set(_coroutines(before))
-    yield from (f"{name} is never awaited: its class is a plain TestCase" for name in _coroutines(after) if name not in had)
+    yield from (
+        f"{name} is never awaited: its class is a plain TestCase" for name in _coroutines(after) if name not in had
+    )
 
 
 def _coroutines(module: ast.Module) -> Iterator[str]:
     for node in ast.walk(module):
         if isinstance(node, ast.ClassDef) and any(last_part(base) == "TestCase" for base in node.bases):
             yield from (
-                f"{node.name}.{item.name}" for item in node.body if isinstance(item, ast.AsyncFunctionDef) and item.name.startswith("test")
+                f"{node.name}.{item.name}"
+                for item in node.body
+                if isinstance(item, ast.AsyncFunctionDef) and item.name.startswith("test")
             )
 
 

@@ -24,9 +24,15 @@ _ADMITS = re.compile(
     re.IGNORECASE,
 )
 _ON_PURPOSE = re.compile(
-    r"no[- ]?op\b|nothing|on purpose|intentional|deliberate|subclass|overrid|default|ignore|discard|hook|optional|never called", re.IGNORECASE
+    r"no[- ]?op\b|nothing|on purpose|intentional|deliberate|subclass|overrid|default|ignore|discard|hook|optional|never called",
+    re.IGNORECASE,
 )
-_NULL = re.compile(r"^_?(?:Null|No|Noop|NoOp|Dummy|Fake|Stub|Empty|Base|Abstract|Mixin)|(?:Base|Mixin|Protocol|Interface|Stub|Null)$")
+_NAMED_SO = re.compile(
+    r"no_?op|nothing|ignore|discard|null|empty|identity|dummy|always|never|constant|default", re.IGNORECASE
+)
+_NULL = re.compile(
+    r"^_?(?:Null|No|Noop|NoOp|Dummy|Fake|Stub|Empty|Base|Abstract|Mixin)|(?:Base|Mixin|Protocol|Interface|Stub|Null)$"
+)
 _UNDONE = re.compile(
     r"throw\s+(?:new\s+)?\w*(?:Error|Exception)\s*\([^)]*(?:not\s+(?:yet\s+)?implemented|unimplemented|TODO)"
     r"|\b(?:todo|unimplemented)!\s*[\(\[{]|\bpanic!?\(\s*[\"'`][^\"'`]*(?:not\s+(?:yet\s+)?implemented|unimplemented|TODO)"
@@ -35,9 +41,13 @@ _UNDONE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _CONSTANT = re.compile(
-    r"""^(?:return\s*)?(?:true|false|null|nil|None|undefined|void 0|-?[\d.]+|"[^"]*"|'[^']*'|`[^`$]*`|\[\s*\]|\{\s*\}|Ok\(\(\)\)|"[^"]*", nil)?\s*;?$"""
+    r"""^(?:return\s*)?(?:true|false|null|nil|None|undefined|void 0|-?[\d.]+|"[^"]*"|'[^']*'|`[^`$]*`|\[\s*\]|\{\s*\}|Ok\(\(\)\)|"[^"]*", nil)?"""
+    r"\s*;?$"
 )
 _PRINTS = re.compile(r"^(?:console\.\w+|print(?:ln!?|f)?|fmt\.Print\w*|System\.out\.print\w*|log\.\w+|echo)\b[^\n]*$")
+_BOASTS = re.compile(
+    r"complet|success|done\b|finish|deployed|passed|\bok\b|ready|migrated|installed|created|saved|✓|✔", re.IGNORECASE
+)
 _SHELL_IDLE = re.compile(r"^(?:echo|printf|exit|true|:|set|sleep|return)\b|^:$")
 
 
@@ -70,7 +80,17 @@ def _find_python(before: bytes | None, after: bytes) -> Iterator[str]:
         now = list(find_defined(after))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
+    hollow = _hollow_classes(now)
     for item in now:
+        if (
+            item.owner
+            and item.owner not in hollow
+            and not _ADMITS.search(item.comments)
+            and item.name not in known
+            and _is_idle(item.statements)
+        ):
+            # One method without work among others is a default of something that is used like it.
+            continue
         old = known.get(item.name)
         if old is not None and old.body == item.body:
             continue
@@ -79,9 +99,22 @@ def _find_python(before: bytes | None, after: bytes) -> Iterator[str]:
             yield f"{item.name} {why if old is None else f'was emptied: it {why}'}"
 
 
+def _hollow_classes(now: list[Defined]) -> set[str]:
+    """Classes in which no method that takes something does anything."""
+    working = {
+        item.owner for item in now if item.owner and item.params and not item.exempt and not _is_idle(item.statements)
+    }
+    return {item.owner for item in now if item.owner} - working
+
+
 def _judge(item: Defined) -> str:
     """Why a function does nothing, "" when it does something or is empty on purpose."""
-    if item.exempt or _ON_PURPOSE.search(item.doc) or _NULL.search(item.owner):
+    if (
+        item.exempt
+        or _ON_PURPOSE.search(item.doc)
+        or _NAMED_SO.search(item.name.rpartition(".")[2])
+        or _NULL.search(item.owner)
+    ):
         return ""
     body = item.statements
     if all(isinstance(node, ast.Pass) or _is_dots(node) for node in body):
@@ -144,7 +177,9 @@ def _left_alone(item: braces.Function, source: str, extension: str) -> bool:
     """Constructors, overriding methods, functions without named parameters, and what is called a no-op."""
     if not item.params or all(name.startswith("_") for name in item.params):
         return True
-    if item.name in ("constructor", "init", "main") or re.search(r"no_?op|ignore|null|empty|identity", item.name, re.IGNORECASE):
+    if item.name in ("constructor", "init", "main") or re.search(
+        r"no_?op|ignore|null|empty|identity", item.name, re.IGNORECASE
+    ):
         return True
     if re.search(r"override|abstract|virtual|default|extern", item.head) or _ON_PURPOSE.search(item.body):
         return True
@@ -152,7 +187,9 @@ def _left_alone(item: braces.Function, source: str, extension: str) -> bool:
         return True
     rows = source.split("\n")
     above = "\n".join(rows[max(0, item.line - 4) : item.line - 1])
-    return "@Override" in above or bool(re.search(r"\b(?:extends|implements|impl \w[^{]* for)\b", source) and item.head.startswith((" ", "\t")))
+    return "@Override" in above or bool(
+        re.search(r"\b(?:extends|implements|impl \w[^{]* for)\b", source) and item.head.startswith((" ", "\t"))
+    )
 
 
 def _is_empty(body: str) -> bool:
@@ -165,7 +202,7 @@ def _find_shell(before: bytes | None, after: bytes) -> Iterator[str]:
         return [row for row in rows if row and not row.startswith("#")]
 
     now = commands(after)
-    says = [row for row in now if row.startswith(("echo", "printf"))]
-    if says and all(_SHELL_IDLE.match(row) and not re.search(r"[$`|>]", row) for row in now):
-        if not (before is not None and all(_SHELL_IDLE.match(row) for row in commands(before))):
-            yield "the script only says that it did something"
+    says = [row for row in now if row.startswith(("echo", "printf")) and _BOASTS.search(row)]
+    idle = says and all(_SHELL_IDLE.match(row) and not re.search(r"[$`|>]", row) for row in now)
+    if idle and (before is None or not all(_SHELL_IDLE.match(row) for row in commands(before))):
+        yield "the script only says that it did something"

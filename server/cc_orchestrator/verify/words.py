@@ -24,7 +24,8 @@ _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _PATH = re.compile(r"(?<![\w/.@:-])`?((?:[\w.@-]+/)*[\w@-][\w.@-]*\.[A-Za-z]{1,5})`?(?![\w/(-])")
 _MADE = re.compile(r"\b(?:added|created|wrote|introduced|generated|implemented|new file|new test)\b", re.IGNORECASE)
 _CHANGED = re.compile(
-    r"\b(?:fixed|updated|changed|modified|rewrote|refactored|edited|corrected|patched|extended|improved|mended|repaired)\b", re.IGNORECASE
+    r"\b(?:fixed|updated|changed|modified|rewrote|refactored|edited|corrected|patched|extended|improved|mended|repaired)\b",
+    re.IGNORECASE,
 )
 _HEDGED = re.compile(
     r"\b(?:not|no|never|without|n't|may|might|could|should|would|can|want|suggest|consider|next|later|future|if|unless|unchanged|left|leave|"
@@ -36,12 +37,14 @@ _ADMITS = re.compile(
     r"|\b(?:is|are|was|were) not (?:yet )?(?:implemented|complete|completed|finished|done|working)\b|\bnot implemented yet\b|\bnot yet implemented\b"
     r"|\bdid(?: not|n't) (?:have time|finish|complete|implement|manage|fix)\b|\bunable to (?:complete|finish|implement|fix|solve|make)\b"
     r"|\b(?:remains?|left) (?:unimplemented|unfinished|incomplete|broken|undone)\b|\b(?:partially|only partly) (?:implemented|done|complete)\b"
-    r"|\btests? (?:do|does) not pass\b|\bran out of (?:time|budget|turns)\b|\bi (?:skipped|disabled|commented out|removed) (?:the |a |some |\d+ )?(?:failing )?tests?\b"
+    r"|\btests? (?:do|does) not pass\b|\bran out of (?:time|budget|turns)\b"
+    r"|\bi (?:skipped|disabled|commented out|removed) (?:the |a |some |\d+ )?(?:failing )?tests?\b"
     r"|\bhard-?coded (?:the )?(?:answer|result|expected|value)s?\b",
     re.IGNORECASE,
 )
 _CODE_WORK = re.compile(
-    r"\b(?:fixed|implemented|mended|repaired|corrected|rewrote|handles?|handling|added support|now supports?|optimi[sz]ed|refactored)\b", re.IGNORECASE
+    r"\b(?:fixed|implemented|mended|repaired|corrected|rewrote|handles?|handling|added support|now supports?|optimi[sz]ed|refactored)\b",
+    re.IGNORECASE,
 )
 _PROSE_WORK = re.compile(
     r"\b(?:typo|docs?|documentation|documented|comments?|docstrings?|readme|format\w*|reformatted|changelog|wording|spelling|links?|config\w*|"
@@ -76,7 +79,11 @@ def _find_false_files(text: str, evidence: Evidence) -> Iterator[str]:
             if _known(path, changed):
                 continue
             if not _known(path, tree):
-                if language_of(path) is not None or "/" in path or path.endswith((".md", ".json", ".yaml", ".yml", ".toml", ".sql")):
+                if (
+                    language_of(path) is not None
+                    or "/" in path
+                    or path.endswith((".md", ".json", ".yaml", ".yml", ".toml", ".sql"))
+                ):
                     yield f"it names {line(path, 60)}, which is not there"
             elif touched and touched.start() < match.start() and not (made and made.start() > touched.start()):
                 yield f"it says that {line(path, 60)} was changed; it was not"
@@ -126,6 +133,10 @@ def _normal(text: bytes) -> str:
     module = ast.parse(text)
     for node in ast.walk(module):
         body = getattr(node, "body", None)
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and isinstance(body, list):
-            node.body = [item for item in node.body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and isinstance(
+            body, list
+        ):
+            node.body = [
+                item for item in node.body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+            ]
     return ast.dump(module)
