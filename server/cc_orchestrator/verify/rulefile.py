@@ -8,6 +8,7 @@ Hold-out commands may name `{holdout}`, the folder `policies/holdout` of the wor
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import yaml
@@ -138,6 +139,7 @@ class RuleFile(_Model):
     live_proof: list[ProofModel] = []
     fail_limit: Annotated[int, Field(ge=1, le=100, description="One more than the results of a whole fix loop.")] = 5
     ground: Literal["auto", "clean", "worktree"] = "auto"
+    sandbox: Literal["run", "none"] = "run"
     profiles: list[ProfileModel] = []
     override: dict[str, Annotated[str, Field(min_length=3, max_length=1_000)]] = {}
 
@@ -179,6 +181,8 @@ class Loaded(NamedTuple):
 def load_rules(workspace: Workspace, asked: dict[str, Any]) -> Loaded:
     """The rules of this project with a caller's laid over them. Raises Corrupt (the file), InvalidRequest (the caller's)."""
     path, data = rule_path(workspace), read_rule_file(workspace)
+    if "sandbox" in asked:
+        raise InvalidRequest(f"rules: sandbox stands in {path}, and only there", hint="leave sandbox out")
     try:
         mine = RuleFile.model_validate(asked)
     except ValidationError as error:
@@ -193,10 +197,15 @@ def load_rules(workspace: Workspace, asked: dict[str, Any]) -> Loaded:
     if plain["secrets"]["scanner"] == "kingfisher":
         plain["checks"].setdefault("secret_scanner", "hard")
     _check_overrides(plain)
-    plain["holdout"]["commands"] = [
-        text.replace("{holdout}", holdout_folder(workspace)) for text in plain["holdout"]["commands"]
-    ]
+    folder = holdout_folder(workspace)
+    plain["holdout"]["commands"] = [_place(text, folder) for text in plain["holdout"]["commands"]]
     return Loaded(plain, rules_key(workspace, digest_asked(asked)))
+
+
+def wants_outside(workspace: Workspace) -> bool:
+    """Whether the project's file says that commands run outside the sandbox of their run. Raises Corrupt."""
+    data = read_rule_file(workspace)
+    return data is not None and _parse(rule_path(workspace), data).sandbox == "none"
 
 
 def _parse(path: str, data: bytes) -> RuleFile:
@@ -208,6 +217,13 @@ def _parse(path: str, data: bytes) -> RuleFile:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         why = cut(str(error), 300)
     raise Corrupt(f"the rules {path} cannot be used: {why}", hint="mend the file; nothing is verified without it")
+
+
+def _place(text: str, folder: str) -> str:
+    """A hold-out command with its folder put in, which may hold blanks."""
+    if "{holdout}" not in text:
+        return text
+    return shlex.join(word.replace("{holdout}", folder) for word in shlex.split(text))
 
 
 def _explain(error: ValidationError) -> str:
