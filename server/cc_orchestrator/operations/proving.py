@@ -16,6 +16,7 @@ from cc_orchestrator.operations.place import locate_run, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.verify.checks import check_diff_size
 from cc_orchestrator.verify.diff import DiffError
+from cc_orchestrator.verify.encodings import find_disguised
 from cc_orchestrator.verify.evidence import Evidence, collect_evidence
 from cc_orchestrator.verify.history import latest_by_head, results_of_run
 from cc_orchestrator.verify.preflight import make_scope, preflight
@@ -78,7 +79,7 @@ def _secret_scan(ctx: Context, params: SecretScanParams) -> dict[str, Any]:
     scan = make_scan()
     found = find_in_artifacts(evidence.artifacts)
     if params.include_diff:
-        found = [*find_secrets(evidence.changes, evidence.history, scan), *found]
+        found = [*find_secrets(evidence.changes, evidence.history, scan), *find_disguised(evidence), *found]
     counts = Counter(finding.grade for finding in found)
     masked = {kind: count for kind, count in evidence.state["masked"].items() if count}
     problems = [line(evidence.problems[name], 200) for name in ("diff", "history") if name in evidence.problems]

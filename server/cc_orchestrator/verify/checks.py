@@ -10,9 +10,16 @@ from cc_orchestrator.host.sandbox import at_least
 from cc_orchestrator.verify.check import Check, name_some
 from cc_orchestrator.verify.contract import check_completion, find_false_claims
 from cc_orchestrator.verify.diff import GITLINK
+from cc_orchestrator.verify.encodings import find_disguised
 from cc_orchestrator.verify.evidence import Evidence
+from cc_orchestrator.verify.gatefiles import check_gate_files
 from cc_orchestrator.verify.gates import check_policy_paths, check_test_config, check_test_gate
+from cc_orchestrator.verify.goldens import check_goldens
+from cc_orchestrator.verify.hiding import check_suppressions, check_swallowed
+from cc_orchestrator.verify.idle import check_idle_tests
 from cc_orchestrator.verify.integrity import check_integrity
+from cc_orchestrator.verify.memorised import check_memorised
+from cc_orchestrator.verify.probing import check_probing
 from cc_orchestrator.verify.rules import Rules
 from cc_orchestrator.verify.scanner import find_version
 from cc_orchestrator.verify.scope import check_scope
@@ -32,15 +39,16 @@ from cc_orchestrator.verify.sizes import (
     check_net_deletion,
     check_test_delta,
 )
+from cc_orchestrator.verify.stubs import check_stubs
 from cc_orchestrator.verify.texts import (
     check_executables,
     check_markers,
     check_modes,
     check_names,
-    check_probing,
     check_syntax,
     check_unicode,
 )
+from cc_orchestrator.verify.words import check_words
 
 #: Sandboxes that leave no way around the file system's rules.
 _SEALED = ("bubblewrap",)
@@ -66,7 +74,7 @@ def _check_diff(evidence: Evidence, rules: Rules, scan: Scan | None) -> list[Che
         evidence.changes, evidence.spec.scope, ignored=evidence.ignored, ignored_complete=evidence.ignored_complete,
         links=evidence.links,
     )  # fmt: skip
-    secrets = check_secrets(find_secrets(evidence.changes, evidence.history, scan))
+    secrets = check_secrets([*find_secrets(evidence.changes, evidence.history, scan), *find_disguised(evidence)])
     if "history" in evidence.problems and secrets.outcome == "pass":
         secrets = Check("secrets", "unverified", None, None, evidence.problems["history"], "blocked", fixable=False)
     scanner = check_scanner(find_version() if scan is not None else None, rules.scanner)
@@ -79,7 +87,9 @@ def _check_contents(evidence: Evidence, rules: Rules, commands: Sequence[Command
         check_file_bytes(evidence, rules), check_names(evidence), check_unicode(evidence), check_markers(evidence),
         check_syntax(evidence), check_executables(evidence), check_probing(evidence, rules), *check_integrity(evidence, rules),
         check_test_config(evidence, rules), check_test_gate(evidence, commands), check_test_delta(evidence, rules),
-        check_modes(evidence),
+        check_modes(evidence), check_stubs(evidence, rules), check_swallowed(evidence, rules), check_suppressions(evidence),
+        check_gate_files(evidence), check_goldens(evidence, rules), check_words(evidence), check_memorised(evidence, rules),
+        check_idle_tests(evidence, rules),
     ]  # fmt: skip
 
 

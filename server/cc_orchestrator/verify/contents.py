@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,12 @@ from cc_orchestrator.verify.diff import Change, DiffError
 MAX_TEXT = 2_000_000
 MAX_ALL = 64_000_000
 MAX_TREE = 200_000
+MAX_AROUND = 400
+#: Files beside the change that say what is tested, and how.
+_AROUND = re.compile(
+    r"(?:^|/)(?:test[\w.-]*\.py|[\w.-]+_test\.py|conftest\.py|pytest\.ini|setup\.cfg|tox\.ini|pyproject\.toml)$|\.(?:test|spec)\.(?:[cm]?[jt]sx?)$"
+)
+_VENDORED = re.compile(r"(?:^|/)(?:node_modules|vendor|third_party|\.venv|venv|site-packages)/")
 _REGULAR = ("100644", "100755")
 _SECONDS = 120.0
 
@@ -23,15 +30,19 @@ class Pair(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """`texts` by path after the change (before it for a deletion); `sizes` of all blobs after; `tree` is `{path: mode}` of the result."""
+    """`texts` by path after the change (before it for a deletion); `sizes` of all blobs after; `tree` is `{path: mode}` of the result.
+
+    `around` holds tests and test settings that did not change, as many as are read: what changed is judged beside them.
+    """
 
     texts: dict[str, Pair]
     sizes: dict[str, int]
     tree: dict[str, str]
     unread: tuple[str, ...]
+    around: dict[str, bytes]
 
 
-NOTHING = Contents({}, {}, {}, ())
+NOTHING = Contents({}, {}, {}, (), {})
 
 
 def read_contents(git: Git, changes: Sequence[Change], commit: str) -> Contents:
@@ -57,7 +68,32 @@ def read_contents(git: Git, changes: Sequence[Change], commit: str) -> Contents:
         if regular and change.blob not in texts:
             unread.append(change.path)
     blobs = {change.path: sizes.get(change.blob, 0) for change in changes if change.status != "D"}
-    return Contents(pairs, blobs, read_tree(git, commit), tuple(unread))
+    tree = read_tree(git, commit)
+    return Contents(pairs, blobs, tree, tuple(unread), _read_around(git, commit, tree, pairs))
+
+
+def _read_around(git: Git, commit: str, tree: dict[str, str], changed: dict[str, Pair]) -> dict[str, bytes]:
+    wanted = [
+        path for path, mode in tree.items()
+        if mode in _REGULAR and path not in changed and _AROUND.search(path) and "\n" not in path and not _VENDORED.search(path)
+    ][:MAX_AROUND]  # fmt: skip
+    if not wanted:
+        return {}
+    names = "\n".join(f"{commit}:{path}" for path in wanted).encode("utf-8", "surrogateescape") + b"\n"
+    rows = (
+        git.run("cat-file", "--batch-check=%(objectname) %(objectsize)", input=names)
+        .decode("ascii", "replace")
+        .splitlines()
+    )
+    blobs: dict[str, str] = {}
+    room = MAX_TEXT
+    for path, row in zip(wanted, rows, strict=False):
+        blob, _space, size = row.partition(" ")
+        if size.isdigit() and int(size) <= room:
+            room -= int(size)
+            blobs[path] = blob
+    texts = dict(read_blobs(git, sorted(set(blobs.values()))))
+    return {path: texts[blob] for path, blob in blobs.items()}
 
 
 def _read_sizes(git: Git, blobs: Sequence[str]) -> dict[str, int]:

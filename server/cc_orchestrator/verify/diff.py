@@ -84,7 +84,7 @@ def read_changes(git: Git, base: str, commit: str) -> list[Change]:
 
 
 def read_history_lines(git: Git, base: str, commit: str) -> list[tuple[str, bytes]]:
-    """`(commit, added lines)` of every commit between the two: what was added and taken back is delivered too."""
+    """`(commit, added lines and message)` of every commit between the two: what was added and taken back is delivered too."""
     commits = git.text("rev-list", f"--max-count={MAX_COMMITS + 1}", commit, f"^{base}").split()
     if len(commits) > MAX_COMMITS:
         raise DiffError(f"more than {MAX_COMMITS} commits lie between {base[:10]} and {commit[:10]}")
@@ -105,7 +105,8 @@ def read_history_lines(git: Git, base: str, commit: str) -> list[tuple[str, byte
             timeout=_PATCH_SECONDS,
         )
         lines = [text for section in read_patch(patch) for _number, text in section.lines]
-        found.append((name, b"\n".join(lines)))
+        message = git.run("cat-file", "commit", name).partition(b"\n\n")[2]
+        found.append((name, b"\n".join([*lines, message])))
     return found
 
 

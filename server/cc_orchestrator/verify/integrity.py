@@ -18,11 +18,17 @@ from cc_orchestrator.verify.evidence import Evidence
 from cc_orchestrator.verify.linetests import Tested, language_of, read_tested
 from cc_orchestrator.verify.pytests import EXACT, Assertion, Case, defined_names, is_collected, read_cases
 from cc_orchestrator.verify.rules import Rules
+from cc_orchestrator.verify.staging import find_staged
 
 _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 _SHOWN = 6
 #: Tests in languages that nothing here reads: only that they are there is known.
 _TEST_PROGRAMS = (".sh", ".bats", ".t", ".feature", ".robot", ".exs", ".dart", ".swift", ".c", ".cc", ".cpp")
+_COMPARES = re.compile(
+    rb"={1,2}(?=\s)|-(?:eq|ne|lt|gt|le)\b|!=|\b(?:diff|cmp|grep|assert_\w+|is_deeply|is|ok|like)\b|^\s*(?:Then|And|But)\b|(?<=[^=!<>])==",
+    re.M,
+)
+_EXCUSES = re.compile(rb"\|\|\s*(?:true|:)|^\s*(?:exit|return) 0|set \+e|\bskip\b", re.M)
 _WORD = re.compile(rb"[A-Za-z_]\w*")
 _DEFINED = re.compile(
     rb"\b(?:function|const|let|var|class|func|fn|def|interface|struct)\s+(?:\([^)\n]*\)\s*)?([A-Za-z_]\w*)"
@@ -38,8 +44,13 @@ class Side(NamedTuple):
 
 def check_integrity(evidence: Evidence, rules: Rules) -> list[Check]:
     """`test_integrity`, and `expectations` where expected values changed together with the source."""
-    changes = [change for change in evidence.changes if any(_is_test(path, rules) for path in change.paths)]
-    if not changes:
+    changes = [
+        change
+        for change in evidence.changes
+        if any(_is_test(path, rules) for path in change.paths) or _holds_tests(change, evidence)
+    ]
+    staged = list(find_staged(evidence, rules))
+    if not changes and not staged:
         return [Check("test_integrity", "pass", {"test_files": 0})]
     unread = sorted(path for path in evidence.contents.unread if _is_test(path, rules))
     if unread:
@@ -47,7 +58,7 @@ def check_integrity(evidence: Evidence, rules: Rules) -> list[Check]:
             Check("test_integrity", "unverified", None, None, f"too big to be read: {line(unread[0], 100)}", "blocked")
         ]
     gone = _find_gone(evidence, rules)
-    found = [*_compare_python(changes, evidence, gone), *_compare_others(changes, evidence, gone)]
+    found = [*_compare_python(changes, evidence, gone), *_compare_others(changes, evidence, gone, rules), *staged]
     retuned = list(_find_retuned(changes, evidence))
     sources = [change for change in evidence.changes if not _is_test(change.path, rules) and _is_source(change.path)]
     measured = {"test_files": len(changes), "problems": len(found)}
@@ -63,6 +74,14 @@ def check_integrity(evidence: Evidence, rules: Rules) -> list[Check]:
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         return [Check("test_integrity", "fail", measured, {"problems": 0}, f"{text}{more}"), *out]
     return [Check("test_integrity", "pass", measured), *out]
+
+
+def _holds_tests(change: Change, evidence: Evidence) -> bool:
+    """Rust keeps tests beside what they test; scenarios are tests wherever they stand."""
+    pair = evidence.contents.texts.get(change.path)
+    return change.path.endswith((".feature", ".bats")) or (
+        change.path.endswith(".rs") and pair is not None and b"#[test]" in (pair.before or b"")
+    )
 
 
 def _is_test(path: str, rules: Rules) -> bool:
@@ -86,6 +105,9 @@ def _find_gone(evidence: Evidence, rules: Rules) -> frozenset[str]:
     before: set[str] = set()
     after: set[str] = set()
     for change, pair in _pairs(evidence.changes, evidence):
+        if change.path.endswith(".rs"):
+            # Rust keeps its tests at the end of what they test.
+            pair = Pair(*(None if text is None else text.split(b"#[cfg(", 1)[0] for text in pair))
         if any(_is_test(path, rules) for path in change.paths) or not change.path.endswith(".py"):
             if language_of(change.path) and not any(_is_test(path, rules) for path in change.paths):
                 before |= {name.decode("utf-8", "replace") for name in _DEFINED.findall(pair.before or b"")}
@@ -203,14 +225,14 @@ def _find_retuned(changes: Sequence[Change], evidence: Evidence) -> Iterator[str
             yield place
 
 
-def _compare_others(changes: Sequence[Change], evidence: Evidence, gone: frozenset[str]) -> Iterator[str]:
+def _compare_others(changes: Sequence[Change], evidence: Evidence, gone: frozenset[str], rules: Rules) -> Iterator[str]:
     """By language: titles, assertions and skips of all changed test files together."""
     totals: dict[str, tuple[list[Tested], list[Tested]]] = {}
     for change, pair in _pairs(changes, evidence):
         language = language_of(change.path)
         if language is None:
-            if change.status == "D" and change.path.endswith(_TEST_PROGRAMS) and not _belongs_to(change.path, gone):
-                yield f"{change.path} is gone"
+            if change.path.endswith(_TEST_PROGRAMS) and not _belongs_to(change.path, gone):
+                yield from _compare_programs(change, pair)
             continue
         if (change.status == "D" and _belongs_to(change.path, gone)) or _lost_with(pair, gone):
             continue
@@ -219,8 +241,30 @@ def _compare_others(changes: Sequence[Change], evidence: Evidence, gone: frozens
             sides[0].append(read_tested(change.old_path or change.path, pair.before))
         if pair.after is not None:
             sides[1].append(read_tested(change.path, pair.after))
+    retuned = not any(not _is_test(change.path, rules) and _is_source(change.path) for change in evidence.changes)
     for language, (before, after) in totals.items():
         yield from _compare_counts(language, before, after)
+        if retuned and (lost := _lost_literals(before, after)):
+            yield f"{language}: what is expected was changed ({line(lost, 40)}), and no source was"
+
+
+def _lost_literals(before: Sequence[Tested], after: Sequence[Tested]) -> str:
+    had, has = (sum((side.literals for side in sides), Counter[str]()) for sides in (before, after))
+    return min((had - has).elements(), default="")
+
+
+def _compare_programs(change: Change, pair: Pair) -> Iterator[str]:
+    """Tests that are programs or scenarios: what they compare, by count."""
+    if change.status == "D":
+        yield f"{change.path} is gone"
+        return
+    if pair.before is None or pair.after is None:
+        return
+    had, has = len(_COMPARES.findall(pair.before)), len(_COMPARES.findall(pair.after))
+    if has < had:
+        yield f"{change.path}: {had} comparisons, now {has}"
+    elif len(_EXCUSES.findall(pair.after)) > len(_EXCUSES.findall(pair.before)):
+        yield f"{change.path}: failures are excused"
 
 
 def _lost_with(pair: Pair, gone: frozenset[str]) -> bool:
@@ -248,3 +292,9 @@ def _compare_counts(language: str, before: Sequence[Tested], after: Sequence[Tes
     skipped, skips = sum(side.skips for side in before), sum(side.skips for side in after)
     if skips > skipped and before:
         yield f"{language}: marks that leave tests out: {skipped}, now {skips}"
+    compared, compares = sum(side.exact for side in before), sum(side.exact for side in after)
+    if compares < compared:
+        yield f"{language}: {compared} assertions that compare with a value, now {compares}"
+    hidden, hides = sum(side.guards for side in before), sum(side.guards for side in after)
+    if hides > hidden and before and asserts <= asserted:
+        yield f"{language}: assertions stand behind conditions, catches or early ends: {hidden}, now {hides}"

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from cc_orchestrator.verify.inlining import inline, learn
 from cc_orchestrator.verify.skips import block_skips, call_skips, decorator_skips, last_name, live_statements
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -24,6 +25,9 @@ _EXACT_CALLS = frozenset({
 _TRUTH_CALLS = frozenset(
     {"assertTrue", "assertIsNotNone", "assertIsInstance", "assertNotEqual", "assert_", "assertIsNot", "assert_called"}
 )
+#: Calls that keep little of what they are given; and what is equal to anything.
+_LOSSY = frozenset({"len", "abs", "bool", "type", "any", "all", "hasattr", "callable", "isinstance", "round"})
+_ANYTHING = frozenset({"ANY", "Anything", "IsAnything", "anything"})
 _SWALLOWS = frozenset({"Exception", "BaseException", "AssertionError"})
 
 
@@ -104,7 +108,7 @@ def _find_helpers(module: ast.Module) -> dict[str, int]:
     found: dict[str, int] = {}
     for node in ast.walk(module):
         if isinstance(node, Function) and not node.name.startswith("test"):
-            strength = max((entry.strength for entry in _assertions(node.body, {})), default=NOTHING)
+            strength = max((entry.strength for entry in _assertions(node.body, {}, {})), default=NOTHING)
             if strength:
                 found[node.name] = strength
     return found
@@ -130,10 +134,25 @@ def _case(name: str, node: Function, skips: Sequence[str], helpers: Mapping[str,
     own = [*skips, *decorator_skips(node.decorator_list), *call_skips(node.body)]
     inside = [item for part in (*node.body, *node.decorator_list) for item in ast.walk(part)]
     body = "\n".join(ast.dump(part) for part in node.body)
+    plain = not _never_runs(node)
+    own += [] if plain else ["never runs"]
     return Case(
-        name, tuple(_assertions(node.body, helpers)), tuple(sorted(own)), _count_parameters(node.decorator_list, node.body),
+        name, tuple(_assertions(node.body, helpers, {}) if plain else ()), tuple(sorted(own)), _count_parameters(node.decorator_list, node.body),
         frozenset(_constants(inside)), frozenset(_names(inside)), body, patched | _find_patched(node.body, node.decorator_list),
     )  # fmt: skip
+
+
+def _never_runs(node: Function) -> bool:
+    """A generator: whoever calls it runs nothing of it."""
+    return any(isinstance(part, (ast.Yield, ast.YieldFrom)) for item in node.body for part in walk_own(item))
+
+
+def walk_own(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and what it holds, without the bodies of functions inside."""
+    yield node
+    for inner in ast.iter_child_nodes(node):
+        if not isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.GeneratorExp)):
+            yield from walk_own(inner)
 
 
 def _constants(nodes: Sequence[ast.AST]) -> set[str]:
@@ -162,22 +181,34 @@ def _count_parameters(decorators: Sequence[ast.expr], body: Sequence[ast.stmt]) 
     return count
 
 
-def _assertions(body: Sequence[ast.stmt], helpers: Mapping[str, int]) -> Iterator[Assertion]:
+def _assertions(
+    body: Sequence[ast.stmt], helpers: Mapping[str, int], known: dict[str, ast.expr]
+) -> Iterator[Assertion]:
+    """`known` holds what names stand for, where that is plain."""
     for node in body:
         if isinstance(node, ast.Assert):
-            yield _assertion(node, judge_expression(node.test))
+            yield _assertion(node, judge_expression(inline(node.test, known)))
         elif isinstance(node, ast.Expr):
-            call = node.value.value if isinstance(node.value, ast.Await) else node.value
-            strength = (_judge_call(call) if isinstance(call, ast.Call) else None) or helpers.get(last_name(call))
+            strength = _judge_statement(node, helpers, known)
             if strength is not None:
                 yield _assertion(node, strength)
         elif isinstance(node, (ast.With, ast.AsyncWith)):
-            yield from _with_assertions(node, helpers)
+            yield from _with_assertions(node, helpers, known)
         else:
+            # What stands under a condition need not run.
+            most = TRUTH if isinstance(node, ast.If) and not isinstance(node.test, ast.Constant) else EXACT
             for block in _inner_blocks(node):
-                yield from _assertions(block, helpers)
+                for entry in _assertions(block, helpers, known):
+                    yield entry._replace(strength=min(entry.strength, most))
         if _ends(node):
             return
+        learn(node, known)
+
+
+def _judge_statement(node: ast.Expr, helpers: Mapping[str, int], known: dict[str, ast.expr]) -> int | None:
+    call = node.value.value if isinstance(node.value, ast.Await) else node.value
+    given = inline(call, known)
+    return (_judge_call(given) if isinstance(given, ast.Call) else None) or helpers.get(last_name(call))
 
 
 def _inner_blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
@@ -197,7 +228,9 @@ def _inner_blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
         yield node.finalbody
 
 
-def _with_assertions(node: ast.With | ast.AsyncWith, helpers: Mapping[str, int]) -> Iterator[Assertion]:
+def _with_assertions(
+    node: ast.With | ast.AsyncWith, helpers: Mapping[str, int], known: dict[str, ast.expr]
+) -> Iterator[Assertion]:
     for item in node.items:
         call = item.context_expr
         if isinstance(call, ast.Call):
@@ -207,7 +240,7 @@ def _with_assertions(node: ast.With | ast.AsyncWith, helpers: Mapping[str, int])
             if strength is not None:
                 broad = bool(call.args) and last_name(call.args[0]) in ("Exception", "BaseException")
                 yield _assertion(node, TRUTH if broad else strength)
-    yield from _assertions(node.body, helpers)
+    yield from _assertions(node.body, helpers, known)
 
 
 def _ends(node: ast.stmt) -> bool:
@@ -262,8 +295,10 @@ def _judge_compare(node: ast.Compare) -> int:
     if all(isinstance(side, ast.Constant) for side in sides) or len({ast.dump(side) for side in sides}) < len(sides):
         return NOTHING
     op = node.ops[0]
+    if any(last_name(side) in _ANYTHING for side in sides):
+        return NOTHING
     if isinstance(op, (ast.Eq, ast.Is)):
-        return LOOSE if any(isinstance(side, ast.Call) and _is_wide(side) for side in sides) else EXACT
+        return LOOSE if any(_is_vague(side) for side in sides) else EXACT
     if (
         isinstance(op, ast.GtE)
         and last_name(node.left) == "len"
@@ -272,6 +307,15 @@ def _judge_compare(node: ast.Compare) -> int:
     ):
         return NOTHING
     return TRUTH if isinstance(op, (ast.NotEq, ast.IsNot)) else LOOSE
+
+
+def _is_vague(node: ast.expr) -> bool:
+    """Whether a side of a comparison keeps little of what it is about."""
+    if isinstance(node, ast.BinOp):
+        return _is_vague(node.left) or _is_vague(node.right)
+    return isinstance(node, ast.Call) and (
+        _is_wide(node) or (isinstance(node.func, ast.Name) and node.func.id in _LOSSY)
+    )
 
 
 def _judge_call(node: ast.Call) -> int | None:
@@ -286,7 +330,9 @@ def _judge_call(node: ast.Call) -> int | None:
         return NOTHING
     if args and isinstance(args[0], ast.Constant) and len(args) == 1 and name != "fail":
         return NOTHING
-    if _is_wide(node):
+    if any(last_name(arg) in _ANYTHING for arg in args[:2]):
+        return NOTHING
+    if _is_wide(node) or (name not in ("assertRaises", "raises") and any(_is_vague(arg) for arg in args[:2])):
         return LOOSE
     return EXACT if name in _EXACT_CALLS else TRUTH if name in _TRUTH_CALLS else LOOSE
 
@@ -308,3 +354,8 @@ def _says_nothing(args: Sequence[ast.expr]) -> bool:
     if len(args) < 2:
         return False
     return all(isinstance(arg, ast.Constant) for arg in args[:2]) or ast.dump(args[0]) == ast.dump(args[1])
+
+
+def strongest(node: ast.FunctionDef) -> int:
+    """The strength of the strongest assertion of a function."""
+    return max((entry.strength for entry in _assertions(node.body, {}, {})), default=NOTHING)

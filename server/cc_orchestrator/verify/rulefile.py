@@ -198,7 +198,7 @@ def load_rules(workspace: Workspace, asked: dict[str, Any]) -> Loaded:
         plain["checks"].setdefault("secret_scanner", "hard")
     _check_overrides(plain)
     folder = holdout_folder(workspace)
-    plain["holdout"]["commands"] = [_place(text, folder) for text in plain["holdout"]["commands"]]
+    plain["holdout"]["commands"] = [_fill_in(text, folder) for text in plain["holdout"]["commands"]]
     return Loaded(plain, rules_key(workspace, digest_asked(asked)))
 
 
@@ -206,6 +206,15 @@ def wants_outside(workspace: Workspace) -> bool:
     """Whether the project's file says that commands run outside the sandbox of their run. Raises Corrupt."""
     data = read_rule_file(workspace)
     return data is not None and _parse(rule_path(workspace), data).sandbox == "none"
+
+
+def _fill_in(command: str, folder: str) -> str:
+    """The folder's path in place of `{holdout}`, whole also where it has blanks."""
+    try:
+        return shlex.join(word.replace("{holdout}", folder) for word in shlex.split(command))
+    except ValueError:
+        # What cannot be split is told when it is run.
+        return command.replace("{holdout}", folder)
 
 
 def _parse(path: str, data: bytes) -> RuleFile:
@@ -217,13 +226,6 @@ def _parse(path: str, data: bytes) -> RuleFile:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         why = cut(str(error), 300)
     raise Corrupt(f"the rules {path} cannot be used: {why}", hint="mend the file; nothing is verified without it")
-
-
-def _place(text: str, folder: str) -> str:
-    """A hold-out command with its folder put in, which may hold blanks."""
-    if "{holdout}" not in text:
-        return text
-    return shlex.join(word.replace("{holdout}", folder) for word in shlex.split(text))
 
 
 def _explain(error: ValidationError) -> str:

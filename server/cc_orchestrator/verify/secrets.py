@@ -27,7 +27,7 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 #: Kinds that are told by the words around a value, not by the value's own form.
-_LOOSE = frozenset({"assignment", "bearer", "url_password"})
+LOOSE = frozenset({"assignment", "bearer", "url_password"})
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _SETTING = re.compile(rb"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[a-z][a-z0-9]*(?:[._-][a-z0-9]+){2,}")
 _BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{24,200000}={0,2}")
@@ -64,7 +64,7 @@ def classify(kind: str, value: bytes, before: bytes) -> Class:
     """`before` is what stands right before the value on its line."""
     if is_placeholder(value):
         return "placeholder"
-    if kind not in _LOOSE:
+    if kind not in LOOSE:
         return "real"
     quoted = before[-1:] in (b'"', b"'", b"`")
     if kind == "assignment" and not quoted and _NAME.fullmatch(value) and b"=" not in value and _is_wordy(value):
@@ -96,7 +96,7 @@ def scan_text(text: bytes, scan: Scan | None = None) -> Iterator[tuple[int, Find
     for start, inner in _decoded(text):
         for begin, end, kind in find_spans(inner):
             value = inner[begin:end]
-            if kind not in _LOOSE or kind == "assignment":
+            if kind not in LOOSE or kind == "assignment":
                 seen.add(value)
                 yield start, Finding("", kind, classify(kind, value, inner[max(0, begin - 40) : begin]), True), value
     for start, kind, value, encoded in scan(text) if scan is not None else ():

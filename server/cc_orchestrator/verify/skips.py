@@ -36,7 +36,17 @@ def live_statements(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
 
 def decorator_skips(decorators: Sequence[ast.expr]) -> list[str]:
     """Marks that leave a test out."""
-    return [last_name(node) for node in decorators if last_name(node) in _SKIP_WORDS and not _runs_here(node)]
+    found = [last_name(node) for node in decorators if last_name(node) in _SKIP_WORDS and not _runs_here(node)]
+    for mark in decorators:
+        # Single sets of parameters: `pytest.param(…, marks=pytest.mark.skip)`.
+        for node in ast.walk(mark) if isinstance(mark, ast.Call) and last_name(mark) == "parametrize" else ():
+            if isinstance(node, ast.keyword) and node.arg == "marks":
+                found += [
+                    name
+                    for part in ast.walk(node.value)
+                    if (name := last_name(part)) in _SKIP_WORDS and not isinstance(part, ast.Call)
+                ]
+    return found
 
 
 def call_skips(body: Sequence[ast.stmt]) -> list[str]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import unicodedata
-from collections.abc import Iterator
 
 from cc_orchestrator.core.text import line
 from cc_orchestrator.verify.check import Check
 from cc_orchestrator.verify.evidence import Evidence
-from cc_orchestrator.verify.rules import Rules
 from cc_orchestrator.verify.sizes import language_of
 
 #: Turn the direction of what follows (CVE-2021-42574), or take no room at all.
@@ -19,17 +17,6 @@ _UNSEEN = frozenset("\u200b\u2060\u180e\u00ad\u115f\u1160\u3164\uffa0")
 _MIXED = re.compile(r"(?=\w*[A-Za-z])(?=\w*[\u0400-\u04ff])\w+")
 _MARK = re.compile(rb"(?:<{7}|>{7}|\|{7})(?: |$)")
 _MAGIC = (b"\x7fELF", b"MZ\x90\x00", b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
-_PROBES = re.compile(
-    rb"PYTEST_CURRENT_TEST|[\"'](?:pytest|unittest|_pytest)[\"']\s+(?:not\s+)?in\s+sys\.modules|sys\.modules\.get\([\"'](?:pytest|unittest)"
-    rb"|(?:pytest|unittest|test)[\w\"' ]{0,20}\s+in\s+sys\.argv|process\.env\.(?:JEST_WORKER_ID|VITEST)\b|inspect\.stack\(\)[^\n]*test"
-)
-#: What rewrites the assertions themselves, in source or tests.
-_REWRITES = re.compile(
-    rb"TestCase\.(?:assert\w+|run|fail\w*)\s*=|setattr\((?:unittest\.)?TestCase|builtins\.(?:AssertionError|assert)|__builtins__\["
-)
-#: What ends a test run before its end, in tests.
-_ENDS = re.compile(rb"\bos\._exit\(|^(?:sys\.exit|exit|quit)\(|^raise SystemExit|os\.kill\(os\.getpid\(\)")
-_EQUAL = re.compile(rb"def __eq__\(self, *\w+[^)]*\)[^:\n]*:\s*return True\b")
 _SHOWN = 5
 
 
@@ -143,25 +130,6 @@ def check_executables(evidence: Evidence) -> Check:
     ]
     text = f"compiled programs: {', '.join(line(path, 80) for path in bad[:_SHOWN])}" if bad else ""
     return Check("executables", "fail" if bad else "pass", len(bad), 0, text)
-
-
-def check_probing(evidence: Evidence, rules: Rules) -> Check:
-    """Source that asks whether a test is looking; source or tests that rewrite assertions or end the run early."""
-    bad = list(_find_probes(evidence, rules))
-    text = f"acts on the test run itself: {', '.join(bad[:_SHOWN])}" if bad else ""
-    return Check("test_probing", "fail" if bad else "pass", len(bad), 0, text, "proxy")
-
-
-def _find_probes(evidence: Evidence, rules: Rules) -> Iterator[str]:
-    for change in evidence.changes:
-        if language_of(change.path) is None:
-            continue
-        shown, test = line(change.path, 80), rules.is_test(change.path)
-        for number, row in change.lines:
-            if _REWRITES.search(row) or (_ENDS if test else _PROBES).search(row):
-                yield f"{shown}:{number}"
-        if not test and _EQUAL.search(b"\n".join(row for _number, row in change.lines)):
-            yield f"{shown} (equal to everything)"
 
 
 def check_modes(evidence: Evidence) -> Check:
