@@ -20,7 +20,7 @@ from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.size import drop_empty, fit, size_of
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.summary import brief_event, liveness, next_call, summarize
-from cc_orchestrator.runs.wait import Wake, Watched, WatchedRun, Woken, wait_for
+from cc_orchestrator.runs.wait import Look, Wake, Watched, WatchedRun, Woken, wait_for
 from cc_orchestrator.store.journal import START, Cursor, last_events, parse_cursor, read_page
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.verify.job import WatchedJob
@@ -134,15 +134,12 @@ def _wait(ctx: Context, params: WaitParams) -> dict[str, Any]:
     wake = frozenset(params.wake)
     watched = [_watched(ctx, name, wake) for name in dict.fromkeys(params.ids)]
     result = _sleep(ctx, watched, params)
-    # What is lost is closed, and what is left of its tree killed, before the answer.
-    for item, look in result.woke:
-        if look.status == "lost":
-            (locate_run if isinstance(item, WatchedRun) else locate_job)(ctx, item.id)
+    woken = [(item, _settle(ctx, item, look)) for item, look in result.woke]
     now = ctx.clock.now()
-    detailed = len(result.woke) == 1
+    detailed = len(woken) == 1
     woke = [
         drop_empty({"id": item.id, "status": look.status, "reason": look.reason, "woke_by": look.woke})
-        for item, look in result.woke
+        for item, look in woken
     ]
     if detailed and isinstance(result.woke[0][0], WatchedRun):
         woke[0]["summary"] = summarize(result.woke[0][0].reading.state, now, said=400)
@@ -158,6 +155,14 @@ def _wait(ctx: Context, params: WaitParams) -> dict[str, Any]:
         "done": not pending,
         "next": _after_wait(result.woke, pending),
     }
+
+
+def _settle(ctx: Context, item: Watched, look: Look) -> Look:
+    """What is lost is closed, and what is left of its tree killed, before the answer, which then has its reason."""
+    if look.status != "lost":
+        return look
+    (locate_run if isinstance(item, WatchedRun) else locate_job)(ctx, item.id)
+    return item.look(ctx.clock.now())
 
 
 def _sleep(ctx: Context, watched: list[Watched], params: WaitParams) -> Woken:
