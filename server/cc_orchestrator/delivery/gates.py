@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from cc_orchestrator.core.errors import InvalidRequest
 from cc_orchestrator.core.text import line
 from cc_orchestrator.delivery.request import Request
-from cc_orchestrator.host.command import Command, Ran, run_command
+from cc_orchestrator.host.command import Command, Ran
 from cc_orchestrator.host.tree import Tree
+from cc_orchestrator.runs.cell import Held
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import atomic
 from cc_orchestrator.store.jobdir import JobDir
@@ -36,11 +37,12 @@ class Gate(NamedTuple):
 
 
 class Report(NamedTuple):
-    """`outcome` is one of the words above; `ran` is for the journal."""
+    """`outcome` is one of the words above; `ran` and `sandbox`, which says what held them, are for the journal."""
 
     outcome: str
     why: str = ""
     ran: tuple[dict[str, Any], ...] = ()
+    sandbox: dict[str, Any] | None = None
 
     @property
     def opens(self) -> bool:
@@ -94,10 +96,11 @@ def run_gates(bench: Bench, commit: str, tree: str, gates: Sequence[Gate]) -> Re
         ground = make_disposable(bench.repository, commit, tree, bench.job.path, "a fresh checkout of the candidate")
         contained = Tree.contain(bench.job.job_id)
         try:
-            missing = furnish(bench, ground.root, contained)
-            if missing:
-                return Report(UNVERIFIED, missing)
-            ran = [_run(bench, ground.root, number, gate, contained) for number, gate in enumerate(gates, 1)]
+            with bench.hold(ground.root, contained) as held:
+                missing = held.why_not or furnish(bench, ground.root, held)
+                if missing:
+                    return Report(UNVERIFIED, missing, sandbox=bench.cell.to_json())
+                ran = [_run(bench, ground.root, number, gate, held) for number, gate in enumerate(gates, 1)]
         finally:
             contained.close()
         drift = compare_ground(ground, bench.job.path)
@@ -105,20 +108,21 @@ def run_gates(bench: Bench, commit: str, tree: str, gates: Sequence[Gate]) -> Re
         return Report(UNVERIFIED, f"the candidate could not be checked out: {line(str(error), 200)}")
     finally:
         remove_disposable(bench.repository, root)
+    sandbox = bench.cell.to_json()
     told = tuple({**entry.to_json(), "tail": entry.tail[-400:]} for entry in ran)
     check = check_tests(ran, len(gates))
     if check.outcome != "pass":
-        return Report(FAILED if check.outcome == "fail" else UNVERIFIED, str(check.evidence), told)
+        return Report(FAILED if check.outcome == "fail" else UNVERIFIED, str(check.evidence), told, sandbox)
     if drift.changed:
         return Report(
-            UNVERIFIED, f"the commands changed tracked files: {', '.join(line(path, 80) for path in drift.changed[:5])}", told
+            UNVERIFIED, f"the commands changed tracked files: {', '.join(line(path, 80) for path in drift.changed[:5])}", told, sandbox
         )  # fmt: skip
-    return Report(PASSED, "", told)
+    return Report(PASSED, "", told, sandbox)
 
 
-def _run(bench: Bench, root: str, number: int, gate: Gate, tree: Tree) -> Ran:
+def _run(bench: Bench, root: str, number: int, gate: Gate, held: Held) -> Ran:
     cwd = os.path.join(root, gate.subfolder)
-    return run_command(
+    return held.run(
         gate.command, cwd=cwd if os.path.isdir(cwd) else root, env=bench.env(), seconds=gate.seconds,
-        log_path=bench.job.at(f"gate-{number}.log"), tree=tree, clock=bench.clock,
+        log_path=bench.job.at(f"gate-{number}.log"), clock=bench.clock,
     )  # fmt: skip

@@ -5,6 +5,7 @@ What is green lands, what is not is handed back with the call that helps; the ta
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,9 +19,11 @@ from cc_orchestrator.delivery.promotion import Desk, hand_back, promote
 from cc_orchestrator.delivery.stack import Candidate, Entry, lay, make_candidate
 from cc_orchestrator.delivery.target import check_target
 from cc_orchestrator.host.candidate import branch_commit
-from cc_orchestrator.runs.spec import Setup
+from cc_orchestrator.runs.cell import Cell, choose_cell
+from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.verify.commands import parse_commands
 from cc_orchestrator.verify.furnish import Bench, unite_setups
+from cc_orchestrator.verify.rulefile import wants_outside
 
 #: A target that somebody else keeps moving is not chased for ever.
 MAX_MOVES = 3
@@ -124,11 +127,13 @@ class _Round:
         return " (they fail on the target without it as well: the run is not to blame)" if not alone.opens else ""
 
 
-def undo(desk: Desk, plan: dict[str, Any], tree: str, setup: Setup) -> None:
+def undo(desk: Desk, plan: dict[str, Any], tree: str, spec: RunSpec) -> None:
     """Promote the revert commit of a rollback, after its gates. Raises VerifyFailed, Conflict."""
     texts = desk.request.gate_commands or ()
     gates = [gating.Gate(command, "", desk.request.gate_seconds) for command in parse_commands(texts)]
-    report = run_gates(Bench(desk.job, desk.git.cwd, desk.clock, setup), plan["after"], tree, gates)
+    report = run_gates(
+        Bench(desk.job, desk.git.cwd, desk.clock, spec.setup, cell=_cell(desk, [spec])), plan["after"], tree, gates
+    )
     desk.step(words.GATES, commit=plan["after"], **report._asdict())
     if not report.opens:
         raise VerifyFailed(
@@ -139,4 +144,12 @@ def undo(desk: Desk, plan: dict[str, Any], tree: str, setup: Setup) -> None:
 
 
 def _bench(desk: Desk, entries: Sequence[Entry]) -> Bench:
-    return Bench(desk.job, desk.git.cwd, desk.clock, unite_setups(entry.spec.setup for entry in entries))
+    specs = [entry.spec for entry in entries]
+    return Bench(
+        desk.job, desk.git.cwd, desk.clock, unite_setups(spec.setup for spec in specs), cell=_cell(desk, specs)
+    )  # fmt: skip
+
+
+def _cell(desk: Desk, specs: Sequence[RunSpec]) -> Cell:
+    """What is landed together is held as strictly as the strictest of its runs was."""
+    return choose_cell(specs, os.environ, outside=wants_outside(desk.workspace))

@@ -161,5 +161,5 @@ def carry_out(desk: Desk) -> None:
         "undoes": found.undoes,
         "runs": [run],
     }
-    setup = read_spec(RunDir(desk.workspace.existing_run(run_id)).spec).setup
-    undo(desk, plan, str(found.tree), setup)
+    spec = read_spec(RunDir(desk.workspace.existing_run(run_id)).spec)
+    undo(desk, plan, str(found.tree), spec)

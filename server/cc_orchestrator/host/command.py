@@ -107,16 +107,19 @@ class _Stream:
 
 def run_command(
     command: Command, *, cwd: str, env: Mapping[str, str], seconds: float, log_path: str, tree: Tree, clock: Clock,
-    stop: Callable[[], bool] | None = None,
+    stop: Callable[[], bool] | None = None, wrapped: bool = False,
 ) -> Ran:  # fmt: skip
-    """Run one command to its end, its deadline (`seconds`) or until `stop` says so; nothing of it lives on. Raises OSError (the log)."""
+    """Run one command to its end, its deadline (`seconds`) or until `stop` says so; nothing of it lives on. Raises OSError (the log).
+
+    `wrapped`: what is started is a sandbox, and the command is below it.
+    """
     begun = clock.mono()
     try:
         child = spawn(command.argv, env=env, cwd=cwd, stdin="null")
     except SpawnError as error:
         outcome = "not_found" if error.missing else "not_started"
         return Ran(command.shown, outcome, None, None, 0.0, 0, 0, "", line(str(error), 200))
-    tree.adopt(child)
+    tree.adopt(child, wrapped=wrapped)
     log = _Log(log_path)
     streams = [_Stream(child.stdout, log), _Stream(child.stderr, log)]
     try:

@@ -132,6 +132,7 @@ class Ground(NamedTuple):
     is_root: bool = False
     hosts: tuple[str, ...] = ()
     proxy: str = ""
+    admin: str = ""  # a copy of git's folder of the worktree, to be thrown away; "": the folder itself
 
 
 class Mount(NamedTuple):
@@ -173,7 +174,7 @@ def plan_sandbox(
     if backend.name != "bubblewrap":
         return Plan(_by_rules(backend, argv, ground, mounts), _moved(inner, ground), level, backend.name, False)
     command = tuple(argv)
-    if level == "fs+net":
+    if level == "fs+net" and (ground.proxy or ground.hosts):
         local = local_hosts(ground.hosts)
         port = next(port for port in count(PROXY_PORT) if not any(host.endswith(f":{port}") for host in local))
         command = inside_command("relay", "\n".join([str(port), PROXY_SOCKET, *local]), argv)
@@ -258,7 +259,11 @@ def _git(ground: Ground, look: Look) -> list[Mount]:
     if not ground.may_write:
         return rows
     objects, private = os.path.join(git.common, "objects"), os.path.join(ground.private, "objects")
-    rows += [Mount("rw", objects, private), Mount("ro", BASE_OBJECTS, objects), Mount("rw", git.admin, git.admin)]
+    rows += [
+        Mount("rw", objects, private),
+        Mount("ro", BASE_OBJECTS, objects),
+        Mount("rw", git.admin, ground.admin or git.admin),
+    ]
     rows.append(Mount("ro", os.path.join(objects, "info"), os.path.join(private, "info")))
     fixed = [os.path.join(git.admin, name) for name in ("commondir", "gitdir", "config.worktree")]
     rows += [Mount("ro", path, path) for path in fixed if look(path)]

@@ -47,6 +47,14 @@ def git_paths(tree: str, branch: str | None) -> GitPaths:
     return GitPaths(common, admin, os.path.join(common, folder), os.path.join(common, "logs", folder), name)
 
 
+def copy_admin(admin: str, private: str) -> str:
+    """A copy of git's folder of a worktree, for commands whose commits and index nobody keeps. Raises OSError."""
+    target = os.path.join(private, "admin")
+    skipped = load("shutil").ignore_patterns("*.lock", "modules")
+    load("shutil").copytree(admin, target, symlinks=True, ignore=skipped, dirs_exist_ok=True)
+    return target
+
+
 def prepare_git(ground: Ground, git: GitPaths) -> None:
     """The private copies of what a commit writes. Raises OSError, GitError."""
     objects = os.path.join(ground.private, "objects")

@@ -159,6 +159,7 @@ def _details(job: JobDir, result: Result) -> dict[str, Any]:
         "ran": ran,
         "where": result["ground"],
         "containment": result["containment"],
+        "sandbox": result.get("sandbox"),
         "finished_at": iso(result["finished_at"]),
     }
 

@@ -87,7 +87,7 @@ def _backend(spec: RunSpec) -> Backend:
     )
 
 
-def _linked(spec: RunSpec) -> list[str]:
+def linked_paths(spec: RunSpec) -> list[str]:
     """Folders of the checkout that the worktree has links to."""
     lent = lent_paths(spec) if spec.allow_write and spec.setup.links else []
     return [os.path.realpath(os.path.join(spec.checkout or "", path)) for path in spec.setup.links if path in lent]
@@ -118,7 +118,7 @@ def ground_of(spec: RunSpec, request: WorkerRequest, invocation: Invocation, foo
         home=home, workspace=workspace.folder, checkout=spec.repository if spec.allow_write else None,
         git=git_paths(tree, spec.branch) if spec.repository is not None else None, cli=cli,
         hidden=(*hidden_by_environment(os.environ), *(() if spec.allow_write else _secret_files({real(tree), real(request.cwd)}))),
-        readable=(*needed_paths(spec.executable, invocation.env), *(path for path, _text in invocation.files), *_linked(spec)),
+        readable=(*needed_paths(spec.executable, invocation.env), *(path for path, _text in invocation.files), *linked_paths(spec)),
         writable=(invocation.scratch,) if invocation.scratch else (), nests=footprint.nests, is_root=is_root(),
         hosts=tuple(dict.fromkeys((*footprint.hosts, *spec.sandbox_hosts))),
     )  # fmt: skip

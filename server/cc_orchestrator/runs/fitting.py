@@ -9,9 +9,10 @@ from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.redact import mask
 from cc_orchestrator.core.text import line
-from cc_orchestrator.host.command import Command, Ran, run_command
+from cc_orchestrator.host.command import Command, Ran
 from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.host.tree import MARKER, Tree
+from cc_orchestrator.runs.cell import Held, choose_cell
 from cc_orchestrator.runs.control import ControlReader
 from cc_orchestrator.runs.outcome import Stop
 from cc_orchestrator.runs.recorder import Recorder
@@ -33,14 +34,16 @@ def fit_out(run: RunDir, spec: RunSpec, place: Place, recorder: Recorder, clock:
         return bool(stopped)
 
     env = worker_env(os.environ, (), {MARKER: spec.run_id})
+    cell = choose_cell([spec], os.environ)
     for number, argv in enumerate(spec.setup.install, 1):
         shown = line(mask(" ".join(argv).encode("utf-8", "replace"))[0].decode("utf-8", "replace"), 200)
         tree = Tree.contain(spec.run_id)
         try:
-            ran = run_command(
-                Command(shown, argv), cwd=place.cwd, env=env, seconds=spec.setup.install_seconds, log_path=run.at(f"install-{number}.log"),
-                tree=tree, clock=clock, stop=is_stopped,
-            )  # fmt: skip
+            with Held(cell, spec.worktree or place.cwd, run.at("install"), spec.run_id, tree, spec.branch) as held:
+                ran = held.run(
+                    Command(shown, argv), cwd=place.cwd, env=env, seconds=spec.setup.install_seconds,
+                    log_path=run.at(f"install-{number}.log"), clock=clock, stop=is_stopped,
+                )  # fmt: skip
         finally:
             tree.close()
         if stopped:

@@ -9,12 +9,13 @@ from typing import NamedTuple
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.text import line
-from cc_orchestrator.host.command import Command, run_command
+from cc_orchestrator.host.command import Command
 from cc_orchestrator.host.env import worker_env
 from cc_orchestrator.host.git import GitError
 from cc_orchestrator.host.lending import lend
 from cc_orchestrator.host.tree import MARKER, Tree
 from cc_orchestrator.host.worktree import find_repository
+from cc_orchestrator.runs.cell import Cell, Held
 from cc_orchestrator.runs.spec import Setup
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.verify.ground import GroundError
@@ -23,7 +24,7 @@ from cc_orchestrator.verify.ground import GroundError
 class Bench(NamedTuple):
     """Where commands are run for a job: its folder, the repository, a clock, and what a fresh checkout gets as worktrees do.
 
-    `checkout` is the one that lends; None is the repository's main checkout.
+    `checkout` is the one that lends; None is the repository's main checkout. `cell` is what holds the commands.
     """
 
     job: JobDir
@@ -31,11 +32,16 @@ class Bench(NamedTuple):
     clock: Clock
     setup: Setup = Setup()
     checkout: str | None = None
+    cell: Cell = Cell()
 
     def env(self) -> dict[str, str]:
         """The environment of everything that is run here."""
         # The marker keeps our own doors and CLI shut to what the commands start, and lets a sweep find what is left of it.
         return worker_env(os.environ, (), {MARKER: self.job.job_id})
+
+    def hold(self, root: str, tree: Tree, branch: str | None = None) -> Held:
+        """The cell around one checkout, for `with`."""
+        return Held(self.cell, root, self.job.at("cell"), self.job.job_id, tree, branch)
 
 
 def unite_setups(setups: Iterable[Setup]) -> Setup:
@@ -49,7 +55,7 @@ def unite_setups(setups: Iterable[Setup]) -> Setup:
     )
 
 
-def furnish(bench: Bench, root: str, tree: Tree) -> str:
+def furnish(bench: Bench, root: str, held: Held) -> str:
     """Lend and install; why that failed, "" when it did not. Raises GroundError, OSError (a log)."""
     repo = find_repository(bench.repository)
     try:
@@ -59,9 +65,9 @@ def furnish(bench: Bench, root: str, tree: Tree) -> str:
         raise GroundError(f"nothing could be lent to it: {error}") from error
     for number, argv in enumerate(bench.setup.install, 1):
         shown = line(" ".join(argv), 200)
-        ran = run_command(
+        ran = held.run(
             Command(shown, argv), cwd=root, env=bench.env(), seconds=bench.setup.install_seconds, log_path=bench.job.at(f"install-{number}.log"),
-            tree=tree, clock=bench.clock,
+            clock=bench.clock,
         )  # fmt: skip
         if ran.outcome != "exited" or ran.exit != 0:
             return f"install command failed: {shown}: {ran.detail or f'exit {ran.exit}'}: {line(ran.tail[-200:], 200)}"

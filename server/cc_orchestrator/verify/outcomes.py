@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.command import Ran
+from cc_orchestrator.runs.cell import Cell
 from cc_orchestrator.verify.check import Check
 
 #: What test programs print when they ended well and ran nothing.
@@ -96,3 +97,25 @@ def check_tests(ran: Sequence[Ran], asked: int, why_not: str = "") -> Check:
     outcome = "fail" if counts["fail"] else "unverified"
     missing = entry.outcome in ("not_found", "not_started") and not counts["fail"]
     return Check("tests", outcome, measured, None, f"{line(entry.command, 120)}: {why}{said}", fixable=not missing)
+
+
+def check_sandbox(cell: Cell, why_not: str) -> list[Check]:
+    """What held the commands, where the run was held. Pure."""
+    if why_not:
+        return [
+            Check(
+                "sandbox",
+                "unverified",
+                cell.to_json(),
+                None,
+                f"no command was run: {why_not}",
+                "blocked",
+                fixable=False,
+            )
+        ]
+    if cell.confines:
+        return [Check("sandbox", "pass", cell.to_json())]
+    if cell.run == cell.level:
+        return []
+    text = f"the rule file says sandbox: none, so the commands ran outside the {cell.run} that the run had"
+    return [Check("sandbox", "unverified", cell.to_json(), None, text, "local", required=False)]

@@ -82,5 +82,6 @@ def _make_result(job: Owned, asked: _Asked) -> dict[str, Any]:
         "ran": [entry.to_json() for entry in tried.ran],
         "extra": {name: [entry.to_json() for entry in entries] for name, entries in tried.extra.items() if entries},
         "ground": tried.ground, "made": tried.made, "changed": tried.changed, "containment": tried.containment,
+        "sandbox": tried.sandbox,
         "evidence": summarize_evidence(evidence), "started_at": request["created_at"], "finished_at": job.clock.now(),
     }  # fmt: skip

@@ -139,6 +139,7 @@ class RuleFile(_Model):
     live_proof: list[ProofModel] = []
     fail_limit: Annotated[int, Field(ge=1, le=100, description="One more than the results of a whole fix loop.")] = 5
     ground: Literal["auto", "clean", "worktree"] = "auto"
+    sandbox: Literal["run", "none"] = "run"
     profiles: list[ProfileModel] = []
     override: dict[str, Annotated[str, Field(min_length=3, max_length=1_000)]] = {}
 
@@ -180,6 +181,8 @@ class Loaded(NamedTuple):
 def load_rules(workspace: Workspace, asked: dict[str, Any]) -> Loaded:
     """The rules of this project with a caller's laid over them. Raises Corrupt (the file), InvalidRequest (the caller's)."""
     path, data = rule_path(workspace), read_rule_file(workspace)
+    if "sandbox" in asked:
+        raise InvalidRequest(f"rules: sandbox stands in {path}, and only there", hint="leave sandbox out")
     try:
         mine = RuleFile.model_validate(asked)
     except ValidationError as error:
@@ -197,6 +200,12 @@ def load_rules(workspace: Workspace, asked: dict[str, Any]) -> Loaded:
     folder = holdout_folder(workspace)
     plain["holdout"]["commands"] = [_fill_in(text, folder) for text in plain["holdout"]["commands"]]
     return Loaded(plain, rules_key(workspace, digest_asked(asked)))
+
+
+def wants_outside(workspace: Workspace) -> bool:
+    """Whether the project's file says that commands run outside the sandbox of their run. Raises Corrupt."""
+    data = read_rule_file(workspace)
+    return data is not None and _parse(rule_path(workspace), data).sandbox == "none"
 
 
 def _fill_in(command: str, folder: str) -> str:

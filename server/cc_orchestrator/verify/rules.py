@@ -156,6 +156,7 @@ class Rules(NamedTuple):
     ground: str
     profiles: tuple[Profile, ...]
     override: dict[str, str]
+    sandbox: str = "run"
 
     def level(self, check: str) -> Level | None:
         """The level of a check, None when it decides itself."""
@@ -191,7 +192,7 @@ def from_json(raw: dict[str, Any]) -> Rules:
         raw["secrets"]["scanner"], raw["completion"]["name"], tuple(raw["completion"]["fields"]),
         tuple(Proof(entry["name"], entry["command"]) for entry in raw["live_proof"]), raw["fail_limit"], raw["ground"],
         tuple(Profile(tuple(entry["paths"]), entry["when"], entry["preset"], dict(entry["checks"])) for entry in raw["profiles"]),
-        dict(raw["override"]),
+        dict(raw["override"]), raw["sandbox"],
     )  # fmt: skip
 
 

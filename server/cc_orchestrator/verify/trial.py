@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.text import line
-from cc_orchestrator.host.command import Command, Ran, run_command
-from cc_orchestrator.host.env import worker_env
+from cc_orchestrator.host.command import Command, Ran
 from cc_orchestrator.host.git import GitError
-from cc_orchestrator.host.tree import MARKER, Tree
+from cc_orchestrator.host.tree import Tree
 from cc_orchestrator.policy.globs import matches_any
+from cc_orchestrator.runs.cell import Held, choose_cell
 from cc_orchestrator.runs.spec import Setup
 from cc_orchestrator.store.jobdir import JobDir
 from cc_orchestrator.store.paths import Workspace
@@ -28,8 +28,9 @@ from cc_orchestrator.verify.evidence import Evidence
 from cc_orchestrator.verify.furnish import Bench, furnish
 from cc_orchestrator.verify.ground import Ground, GroundError, clear_ground, compare_ground, prepare_ground
 from cc_orchestrator.verify.junit import check_junit
-from cc_orchestrator.verify.outcomes import check_tests, judge_command
+from cc_orchestrator.verify.outcomes import check_sandbox, check_tests, judge_command
 from cc_orchestrator.verify.reports import Report, read_reports, stamp_reports
+from cc_orchestrator.verify.rulekey import holdout_folder
 from cc_orchestrator.verify.rules import Claim, Rules
 
 MAX_NAMED = 50
@@ -59,6 +60,7 @@ class Tried(NamedTuple):
     made: Sequence[str] = ()
     changed: Sequence[str] = ()
     containment: str = ""
+    sandbox: dict[str, Any] | None = None
 
 
 #: The commands by group, in the order in which they run.
@@ -99,32 +101,36 @@ def run_trial(trial: Trial, checks: Sequence[Check]) -> Tried:
         return Tried(_judge(trial, plan, {}, [], "", why))
     since = trial.clock.now()
     tree = Tree.contain(trial.job.job_id)
+    cell = choose_cell([spec], os.environ, outside=trial.rules.sandbox == "none")
+    bench = Bench(trial.job, str(spec.repository), trial.clock, spec.setup, spec.checkout, cell)
     ran: dict[str, list[Ran]] = {}
     reports: list[Report] = []
     try:
-        missing = _furnish(trial, ground, tree)
-        if not missing:
-            ran, reports = _run_groups(trial, plan, ground, tree)
+        with bench.hold(ground.root, tree, None if ground.disposable else spec.branch) as held:
+            unheld = held.why_not
+            missing = unheld or _furnish(trial, bench, ground, held)
+            if not missing:
+                ran, reports = _run_groups(trial, plan, ground, bench, held)
     finally:
         tree.close()
     found = _judge(trial, plan, ran, reports, ground.root, missing)
     check, made, changed = _look_after(trial, ground, since)
     extra = {name: entries for name, entries in ran.items() if name not in ("command", "holdout")}
     return Tried(
-        [*found, check], ran.get("command", ()), extra, ground.why or "the run's worktree", made, changed, tree.level
-    )
+        [*found, *check_sandbox(cell, unheld), check], ran.get("command", ()), extra, ground.why or "the run's worktree", made, changed,
+        tree.level, cell.to_json(),
+    )  # fmt: skip
 
 
-def _furnish(trial: Trial, ground: Ground, tree: Tree) -> str:
+def _furnish(trial: Trial, bench: Bench, ground: Ground, held: Held) -> str:
     """Give a fresh checkout what the run's worktree had; why it has not, "" when it has."""
     spec = trial.evidence.spec
     if not ground.disposable:
         return ""
-    bench = Bench(trial.job, str(spec.repository), trial.clock, spec.setup, spec.checkout)
     if spec.setup != Setup():
         trial.step("furnish", links=len(spec.setup.links), install=len(spec.setup.install))
     try:
-        return furnish(bench, ground.root, tree)
+        return furnish(bench, ground.root, held)
     except (GroundError, OSError) as error:
         return f"a fresh checkout got not what the run's worktree had: {line(str(error), 200)}"
 
@@ -138,32 +144,34 @@ def _find_reason_not_to(evidence: Evidence, checks: Sequence[Check]) -> str:
     return ""
 
 
-def _run_groups(trial: Trial, plan: _Plan, ground: Ground, tree: Tree) -> tuple[dict[str, list[Ran]], list[Report]]:
+def _run_groups(
+    trial: Trial, plan: _Plan, ground: Ground, bench: Bench, held: Held
+) -> tuple[dict[str, list[Ran]], list[Report]]:
     globs = (*trial.rules.junit, *trial.rules.coverage.files)
     before = stamp_reports(ground.root, globs)
     cwd = os.path.join(ground.root, trial.evidence.spec.subfolder)
     ran: dict[str, list[Ran]] = {}
     reports: list[Report] = []
     for name, commands in plan.items():
-        ran[name] = [_run(trial, name, number, command, cwd, tree) for number, command in enumerate(commands, 1)]
+        ran[name] = [_run(trial, name, number, command, cwd, bench, held) for number, command in enumerate(commands, 1)]
         if name == "command":
             reports = read_reports(ground.root, globs, before)
     return ran, reports
 
 
-def _run(trial: Trial, group: str, number: int, command: Command, cwd: str, tree: Tree) -> Ran:
-    # The marker keeps our own doors and CLI shut to what the commands start, and lets a sweep find what is left of it.
-    env = worker_env(os.environ, (), {MARKER: trial.job.job_id})
+def _run(trial: Trial, group: str, number: int, command: Command, cwd: str, bench: Bench, held: Held) -> Ran:
     shown = {"command": command.shown} if group != "holdout" else {}
     trial.step(group, number=number, **shown)
-    entry = run_command(
+    # Only hold-out commands see their folder: the others run what the worker wrote before them.
+    shown_folders = (holdout_folder(trial.workspace),) if group == "holdout" else ()
+    entry = held.run(
         command,
         cwd=cwd,
-        env=env,
+        env=bench.env(),
         seconds=trial.seconds,
         log_path=trial.job.at(f"{group}-{number}.log"),
-        tree=tree,
         clock=trial.clock,
+        readable=shown_folders,
     )
     trial.step(f"{group}_end", number=number, outcome=entry.outcome, exit=entry.exit, seconds=entry.seconds)
     return entry
