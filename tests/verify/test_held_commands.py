@@ -24,7 +24,8 @@ from kit.sandboxes import need
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
 ROOT = Path(__file__).resolve().parents[2]
-#: Exits 0 only when every attempt was refused, and names those that were not.
+#: Exits 0 only when every attempt was refused, and names those that were not. Where the temporary folder is private inside, a
+#: file may be made below it that nobody outside ever sees: then what was planted tells.
 PROBE = """
 import json, os, socket, sys
 aims = json.load(open("aims.json"))
@@ -39,14 +40,14 @@ done = []
 for name, (act, aim) in tries.items():
     try: act(aim)
     except OSError: continue
-    done.append(name)
+    if name != "outside" or not aims["private"]: done.append(name)
 print("not refused:", " ".join(done) or "nothing")
 sys.exit(bool(done))
 """
 
 
 class Scene:
-    """A project in a folder with a blank (not below the temporary folder, which is private inside), a secret, a listener."""
+    """A project in a folder with a blank, a secret, a listener."""
 
     def __init__(self, base: Path) -> None:
         self.base = base / "with blank"
@@ -59,6 +60,7 @@ class Scene:
             "outside": str(self.base / "planted"), "ledger": str(self.at("ledger") / "planted"), "checkout": str(self.door.cwd / "planted"),
             "secret": str(self.home / ".ssh" / "id"), "holdout": str(self.at("policies") / "holdout" / "check.py"),
             "port": self.listener.getsockname()[1],
+            "private": str(self.base).startswith("/tmp/"),
         }  # fmt: skip
         write(self.at("policies") / "holdout", {"check.py": "print('checked')\n"})
         commit(self.door.cwd, {"aims.json": json.dumps(aims)})
@@ -194,7 +196,7 @@ def test_without_a_sandbox_all_is_as_it_was_and_the_level_is_told(scene: Scene) 
     found = scene.verify(scene.work(), COMMAND)
     assert found["sandbox"] == {"level": "worktree", "backend": None}
     assert check(found, "sandbox") is None
-    assert "outside" in said(found)
+    assert scene.planted() != []
 
 
 def test_a_level_that_cannot_be_had_any_more_runs_nothing_and_blocks(
@@ -224,7 +226,7 @@ def test_only_the_users_file_lets_commands_out(scene: Scene) -> None:
     row = check(found, "sandbox")
     assert row is not None
     assert (row["outcome"], row["required"]) == ("unverified", False)
-    assert "outside" in said(found)
+    assert scene.planted() != []
 
 
 def test_install_commands_are_held(scene: Scene) -> None:
