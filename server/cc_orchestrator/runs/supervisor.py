@@ -115,8 +115,8 @@ def _watch(
         started["sandbox_backend"] = spec.sandbox_backend
     if spec.branch:
         started.update(branch=spec.branch, base=spec.base)
-    recorder.record([Fact(ev.RUN_STARTED, started)])
     watch = Watch(run, spec, worker, recorder, clock, selectors.DefaultSelector(), bell)
+    recorder.record([Fact(ev.RUN_STARTED, started)])
     stop = watch.run()
     return closing.close_run(
         run, spec, recorder, clock, stop=stop, place=place, ending=watch.ending, exited=watch.exited,

@@ -68,12 +68,13 @@ class Watch:
         self._lingered = False
         self.exited: dict[str, Any] | None = None
         self.ending: Ending | None = None
+        # Before the start is told: whoever reads of it may ask for the end.
+        signal.signal(signal.SIGTERM, self._on_term)
 
     # ------------------------------------------------------------ the loop
 
     def run(self) -> Stop | None:
         """Watch until the worker is gone; why we ended it, if we did."""
-        signal.signal(signal.SIGTERM, self._on_term)
         worker, selector = self._worker, self._selector
         for pump in (worker.out, worker.err):
             selector.register(pump.fd, selectors.EVENT_READ, pump)
