@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cc_orchestrator.host import proctable
 from kit.door import Door
 from kit.staging import stage
 from kit.waiting import alive, until_gone
@@ -129,3 +132,14 @@ def test_an_interrupt_at_the_terminal_does_not_end_a_supervisor(tmp_path: Path) 
         os.kill(supervisor, number)
     (tmp_path / "go").touch()
     assert door.finish(run_id)["status"] == "succeeded"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing tells of it")
+def test_a_process_on_its_way_out_is_told_from_one_at_work() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        assert not proctable.is_ending(child.pid)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert proctable.is_ending(child.pid), "dead, and not yet taken"
+        child.wait()
+    assert proctable.is_ending(child.pid), "gone"

@@ -104,6 +104,19 @@ def is_first(pid: int) -> bool:
     return False
 
 
+def is_ending(pid: int) -> bool:
+    """Whether it is on its way out by itself: the kernel has taken its memory, and nobody can tell any more what it ran (Linux)."""
+    if sys.platform != "linux":
+        return False
+    try:
+        os.readlink(f"/proc/{pid}/exe")
+    except FileNotFoundError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def runs_file(pid: int, name: str) -> bool:
     """Whether it is an interpreter on a file of this name (Linux)."""
     try:
