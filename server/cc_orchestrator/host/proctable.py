@@ -105,7 +105,7 @@ def is_first(pid: int) -> bool:
 
 
 def is_ending(pid: int) -> bool:
-    """Whether it is on its way out by itself: the kernel has taken its memory, and nobody can tell any more what it ran (Linux)."""
+    """Whether it is on its way out or gone: the kernel has taken its memory, so nothing tells what it ran (Linux)."""
     if sys.platform != "linux":
         return False
     try:

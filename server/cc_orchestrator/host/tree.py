@@ -134,14 +134,11 @@ class Tree:
                 break
             if self._wrapped:
                 frame.update(pid for pid in members if proctable.is_first(pid) or proctable.runs_file(pid, _RELAY))
-            # After the frame was told: whoever was on its way out by then is on its way out now.
-            ending = {pid for pid in members if pid not in killed and proctable.is_ending(pid)}
+            # Asked after the frame: a sandbox's relay dies with its worker, and without its memory it has no name to be told by.
+            killed.update(pid for pid in members if not proctable.is_ending(pid))
             if self._group is not None:
                 cgroup.kill(self._group)
             for pid in members:
-                # A sandbox's relay dies with its worker: without its memory it has no name left to be told by.
-                if pid not in ending:
-                    killed.add(pid)
                 _send(pid, signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM)
             if self._worker is not None:
                 self._worker.handle.poll()
