@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+from cc_orchestrator.core.states import AskKind
+
 ToolKind = Literal["read", "edit", "command", "network", "delegate", "ask", "other"]
 Decision = Literal["allow", "ask", "deny"]
+#: How much harm a wrong yes could do: low stays in the run's tree, critical reaches secrets, others' systems or our own records.
+Risk = Literal["low", "medium", "high", "critical"]
+RISKS: tuple[Risk, ...] = ("low", "medium", "high", "critical")
 
 #: The default of all that have none: shared, so never changed.
 _NONE: dict[str, Any] = {}
@@ -29,7 +34,7 @@ class Ask(NamedTuple):
     """
 
     key: str
-    kind: Literal["permission", "choice", "clarification", "elicitation"]
+    kind: AskKind
     text: str
     call: ToolCall | None = None
     options: tuple[str, ...] = ()
@@ -55,3 +60,4 @@ class Ruling(NamedTuple):
     decision: Decision
     rule: str
     reason: str
+    risk: Risk = "medium"

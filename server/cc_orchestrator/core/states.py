@@ -41,10 +41,13 @@ REASONS: dict[str, str] = {
     "never_started": "lost",
 }  # fmt: skip
 
-Liveness = Literal["starting", "working", "tool_running", "slow", "waiting", "rate_limited", "finishing", "ended"]
+Liveness = Literal[
+    "starting", "working", "tool_running", "slow", "waiting", "rate_limited", "provider_down", "suspected_stall",
+    "exited_empty", "done_claimed", "lost", "finishing", "ended",
+]  # fmt: skip
 
 ControlKind = Literal["stop", "instruct", "answer"]
-AskKind = Literal["permission", "choice", "clarification", "elicitation"]
+AskKind = Literal["permission", "choice", "clarification", "elicitation", "trust_dialog", "login"]
 CheckOutcome = Literal["pass", "fail", "unverified"]
 VerdictWord = Literal["APPROVE", "HOLD", "ESCALATE"]
 JobStatus = Literal["running", "succeeded", "failed", "lost"]

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import select
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -29,6 +27,7 @@ from cc_orchestrator.core.text import cut
 from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.detach import detach_light
 from cc_orchestrator.runs.closing import index_row
+from cc_orchestrator.runs.first_sign import first_sign
 from cc_orchestrator.runs.fold import State, fold
 from cc_orchestrator.runs.level import choose_level
 from cc_orchestrator.runs.prompt import render_prompt
@@ -111,7 +110,7 @@ def launch(workspace: Workspace, request: LaunchRequest, env: Mapping[str, str],
             raise
     _start(workspace, run, spec, prompt, env, clock)
     limit = START_SECONDS_WRITE if spec.allow_write else START_SECONDS
-    return Launched(spec, _first_sign(run.run, clock, limit), True)
+    return Launched(spec, first_sign(run.run, clock, limit), True)
 
 
 def _digest(request: LaunchRequest) -> str:
@@ -324,43 +323,3 @@ def _record_failure(run: RunDir, clock: Clock, error: Exception) -> bool:
         journal.close()
         os.close(held)
     return True
-
-
-def _first_sign(run: RunDir, clock: Clock, limit: float) -> State:
-    """The state once the worker runs or the run is over, or after `limit` seconds whatever it is then."""
-    deadline = clock.mono() + limit
-    ears = _listen(run)
-    try:
-        reading = read_run(run)
-        while reading.state["status"] in ("created", "starting"):
-            left = deadline - clock.mono()
-            if left <= 0:
-                break
-            if ears is None:
-                select.select((), (), (), min(left, 0.02))
-            else:
-                ready, _, _ = select.select((ears,), (), (), left)
-                if ready and not _hear(ears):
-                    reading = read_run(run, reading)
-                    break
-            reading = read_run(run, reading)
-        return reading.state
-    finally:
-        if ears is not None:
-            ears.close()
-
-
-def _hear(ears: socket.socket) -> bool:
-    """Take the rings; False at the end of the bell. A supervisor that is killed resets what it had not taken yet."""
-    try:
-        return bool(ears.recv(4096))
-    except OSError:
-        return False
-
-
-def _listen(run: RunDir) -> Any:
-    try:
-        with open(run.bell, encoding="utf-8") as file:
-            return bells.listen(file.read().strip())
-    except OSError:
-        return None

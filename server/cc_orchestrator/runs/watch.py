@@ -20,6 +20,7 @@ from cc_orchestrator.host.bell import Bell
 from cc_orchestrator.host.process import Exit
 from cc_orchestrator.policy.rules import Posture
 from cc_orchestrator.runs.control import ControlReader
+from cc_orchestrator.runs.descent import LINGER_SECONDS, Descent
 from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.limits import Breach, Measures, check_limits, used_tokens
 from cc_orchestrator.runs.outcome import Stop
@@ -27,15 +28,12 @@ from cc_orchestrator.runs.pump import Pump
 from cc_orchestrator.runs.questions import Questions, Reply
 from cc_orchestrator.runs.recorder import Recorder
 from cc_orchestrator.runs.spec import RunSpec
-from cc_orchestrator.runs.stopping import Ladder
 from cc_orchestrator.runs.worker import Worker
 from cc_orchestrator.store.rundir import RunDir
 
 TICK_SECONDS = 1.0
 #: How long pipes may stay open after the whole tree is dead.
 DRAIN_SECONDS = 2.0
-#: How long a worker may linger, doing nothing, after its result and the end of its input.
-LINGER_SECONDS = 20.0
 
 
 class Watch:
@@ -58,14 +56,13 @@ class Watch:
             scope_allow=scope.allow, scope_deny=scope.deny,
         )  # fmt: skip
         self._questions = Questions(posture, spec.limits.question_seconds)
-        self._ladder: Ladder | None = None
+        self._descent = Descent(worker, recorder, clock, spec.limits.grace_seconds, self._do)
         self._said: set[tuple[str, str]] = set()
         self._begun = self._active = clock.mono()
         self._output_bytes = 0
         if spec.limits.final_only:
             worker.out.keep = worker.err.keep = False
         self._closed_input = False
-        self._lingered = False
         self.exited: dict[str, Any] | None = None
         self.ending: Ending | None = None
         # Before the start is told: whoever reads of it may ask for the end.
@@ -90,7 +87,7 @@ class Watch:
             self._tick()
             exit_status = worker.reap()
         self._after_exit(exit_status)
-        return self._final_stop()
+        return self._descent.final_stop()
 
     def _serve(self, timeout: float) -> None:
         for key, _events in self._selector.select(timeout):
@@ -104,9 +101,7 @@ class Watch:
 
     def _timeout(self) -> float:
         now = self._clock.mono()
-        wanted = [now + TICK_SECONDS, self._questions.due(), self._recorder.refresh_due()]
-        if self._ladder is not None:
-            wanted.append(self._ladder.due)
+        wanted = [now + TICK_SECONDS, self._questions.due(), self._recorder.refresh_due(), self._descent.due]
         return max(0.0, min(due for due in wanted if due is not None) - now)
 
     def _tick(self) -> None:
@@ -118,14 +113,13 @@ class Watch:
         for reply in self._questions.expire(now):
             self._reply(reply)
         if self._recorder.disk_full:
-            self._stop(Stop("disk_full", "supervisor", "the disk is full: nothing more can be recorded"), "kill")
+            self._descent.stop(
+                Stop("disk_full", "supervisor", "the disk is full: nothing more can be recorded"), "kill"
+            )
         for breach in check_limits(self._spec.limits, self._measures(now)):
             self._breach(breach)
         self._mind_linger(now)
-        if self._ladder is not None:
-            step = self._ladder.advance(now)
-            if step is not None:
-                self._descend(step)
+        self._descent.advance(now)
         self._recorder.refresh()
 
     # ------------------------------------------------------------ bytes in, effects out
@@ -201,7 +195,7 @@ class Watch:
     # ------------------------------------------------------------ control, limits, the way down
 
     def _on_term(self, _signal: int, _frame: object) -> None:
-        self._stop(Stop("user_requested", "signal", "the supervisor was asked to end by a signal"), "interrupt")
+        self._descent.stop(Stop("user_requested", "signal", "the supervisor was asked to end by a signal"), "interrupt")
 
     def _read_control(self) -> None:
         for request in self._control.read():
@@ -209,7 +203,7 @@ class Watch:
             by = str(request.get("actor") or "controller")
             if kind == "stop":
                 detail = str(request.get("reason") or "")
-                self._stop(Stop("user_requested", by, detail), "kill" if request.get("force") else "interrupt")
+                self._descent.stop(Stop("user_requested", by, detail), "kill" if request.get("force") else "interrupt")
             elif kind == "instruct":
                 self._do(self._worker.session.instruct(str(request.get("text", "")), control_id))
             elif kind == "answer":
@@ -236,7 +230,7 @@ class Watch:
 
     def _breach(self, breach: Breach) -> None:
         key = (breach.limit, breach.level)
-        if key in self._said or (self._ladder is not None and self._ladder.hard):
+        if key in self._said or self._descent.hard:
             return
         self._said.add(key)
         data = {
@@ -248,66 +242,21 @@ class Watch:
             data["level"] = "soft"
         self._recorder.record([Fact(ev.RUN_LIMIT, data)])
         if breach.level == "hard":
-            self._stop(Stop(breach.reason, "limit", detail), "interrupt")
+            self._descent.stop(Stop(breach.reason, "limit", detail), "interrupt")
         elif breach.level == "conclude":
-            self._conclude(Stop(breach.reason, "limit", detail))
+            self._descent.conclude(Stop(breach.reason, "limit", detail))
         elif breach.level == "truncate":
             if breach.limit == "max_events_bytes":
                 self._recorder.truncating = True
             else:
                 self._worker.out.keep = self._worker.err.keep = False
 
-    def _conclude(self, stop: Stop) -> None:
-        """Ask the worker to end. The wall clock's request is only a courtesy: its own end comes later by itself."""
-        if stop.reason == "timeout":
-            self._do(self._worker.session.conclude(stop.detail))
-        elif self._ladder is None:
-            self._ladder = Ladder(stop, self._clock.mono(), first="conclude", grace=self._spec.limits.grace_seconds)
-
-    def _stop(self, stop: Stop, step: str) -> None:
-        if self._ladder is None:
-            self._ladder = Ladder(stop, self._clock.mono(), first=step, grace=self._spec.limits.grace_seconds)
-        elif not self._ladder.hard or step == "kill":
-            self._ladder.escalate(stop, step)
-
-    def _descend(self, step: str) -> None:
-        assert self._ladder is not None
-        stop = self._ladder.stop
-        self._recorder.record(
-            [Fact(ev.RUN_STOPPING, {"reason": stop.reason, "step": step, "by": stop.by, "detail": stop.detail})]
-        )
-        session = self._worker.session
-        if step == "conclude":
-            effects = session.conclude(stop.detail)
-            if effects:
-                self._do(effects)
-            else:
-                self._ladder.escalate(stop, "interrupt")
-        elif step == "interrupt":
-            effects = session.interrupt()
-            self._do(effects)
-            if not effects:
-                self._worker.signal("INT")
-            self._worker.feed.finish()
-        elif step == "terminate":
-            self._worker.signal("TERM")
-        else:
-            self._worker.kill_everything()
-
     def _mind_linger(self, now: float) -> None:
         """A worker that gave its result and was told that nothing more comes has to go."""
         state = self._recorder.state
-        if not (
-            self._closed_input and state["results"] and self._ladder is None and now - self._active >= LINGER_SECONDS
-        ):
-            return
-        self._lingered = True
-        self._recorder.record(
-            [Fact(ev.SYSTEM_NOTICE, {"code": "lingering", "text": "gave its result and did not exit; ended by us"})]
-        )
-        self._ladder = Ladder(
-            Stop("completed", "supervisor"), now, first="terminate", grace=self._spec.limits.grace_seconds
-        )
+        idle = now - self._active
+        if self._closed_input and state["results"] and not self._descent.begun and idle >= LINGER_SECONDS:
+            self._descent.shoo(now)
 
     # ------------------------------------------------------------ the end
 
@@ -332,7 +281,7 @@ class Watch:
             "leftovers": leftovers,
             **self._dropped(),
         }
-        if self._lingered:
+        if self._descent.lingered:
             exit_status = Exit(0, None)
         self.ending = worker.session.ending(exit_status.code, exit_status.signal)
         self._selector.close()
@@ -344,9 +293,3 @@ class Watch:
             "dropped_events": self._recorder.dropped,
         }
         return {name: count for name, count in counts.items() if count}
-
-    def _final_stop(self) -> Stop | None:
-        """A ladder that never took a step, or only shooed a lingerer away, leaves the end to what the worker said."""
-        if self._ladder is None or self._lingered or self._ladder.step == "":
-            return None
-        return self._ladder.stop
