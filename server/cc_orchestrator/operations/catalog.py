@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    budgeting,
     counsel,
     delivering,
     digests,
@@ -38,6 +39,7 @@ MODULES = (
     ledgers,
     open_items,
     scoring,
+    budgeting,
     delivering,
     reviewing,
     fixing,

@@ -26,6 +26,7 @@ KINDS = (
     "acceptance",
     "delivery",
     "approval",
+    "budget",
     "opened",
     "closed",
     "score",

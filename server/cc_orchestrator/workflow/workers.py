@@ -64,7 +64,7 @@ def continue_run(
         task=text, task_id=old.task_id, cwd=old.cwd, adapter=old.adapter, role=old.role, profile=old.profile, model=old.model,
         allow_write=old.allow_write, scope=old.scope, limits=old.limits, setup=old.setup, partial_messages=old.partial_messages, options=old.options,
         route=cli_route(caller.env, old.adapter, old.cwd), continues=follow, channel=caller.channel, client_request_id=request_id,
-        sandbox=old.sandbox, sandbox_hosts=old.sandbox_hosts,
+        sandbox=old.sandbox, sandbox_hosts=old.sandbox_hosts, workflow=old.workflow,
     )  # fmt: skip
     return launch(workspace, request, caller.env, caller.clock)
 
