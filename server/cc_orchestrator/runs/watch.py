@@ -118,12 +118,10 @@ class Watch:
             self._descent.stop(
                 Stop("disk_full", "supervisor", "the disk is full: nothing more can be recorded"), "kill"
             )
-        self._recorder.record(self._spending.price(self._recorder.state))
-        measures = self._measures(now)
-        for breach in (*check_limits(self._spec.limits, measures), *self._spending.check(measures)):
-            self._breach(breach)
+        self._mind_limits(now)
         self._mind_linger(now)
-        self._descent.advance(now)
+        # Not `now`: a ladder that began in this tick has its first step due after it.
+        self._descent.advance(self._clock.mono())
         self._recorder.refresh()
 
     # ------------------------------------------------------------ bytes in, effects out
@@ -172,6 +170,9 @@ class Watch:
             else:
                 self._recorder.record(facts)
                 facts = []
+                # Before the answer lets it go on: the next request may be one too many.
+                self._mind_limits(self._clock.mono())
+                self._descent.advance(self._clock.mono())
                 self._ask(effect)
         self._recorder.record(facts)
         self._mind_feed()
@@ -231,6 +232,12 @@ class Watch:
             elapsed=now - self._begun, idle=now - self._active, output_bytes=self._output_bytes, events_bytes=self._recorder.size,
             turns=state["turns"], tokens=used_tokens(usage), cost_usd=usage.get("cost_usd"),
         )  # fmt: skip
+
+    def _mind_limits(self, now: float) -> None:
+        self._recorder.record(self._spending.price(self._recorder.state))
+        measures = self._measures(now)
+        for breach in (*check_limits(self._spec.limits, measures), *self._spending.check(measures)):
+            self._breach(breach)
 
     def _breach(self, breach: Breach) -> None:
         key = (breach.limit, breach.level)
