@@ -12,7 +12,7 @@ import pytest
 
 from cc_orchestrator.adapters.catalog import adapter
 from cc_orchestrator.core.errors import Corrupt
-from cc_orchestrator.routing.prices import cost_of, lay_over, price_of, read_table
+from cc_orchestrator.routing.prices import cost_of, price_of, read_table
 from cc_orchestrator.runs.pricing import load_prices, money_gap, shipped_prices
 from cc_orchestrator.store.paths import Workspace
 from kit.door import Door

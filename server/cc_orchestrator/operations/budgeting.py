@@ -26,47 +26,22 @@ _DAY = 86_400
 #: Runs that are listed for each budget, models for a day.
 _HOLDERS, _MODELS = 8, 8
 
-Money = Annotated[float, Field(gt=0, le=1_000_000)] | None
-Count = Annotated[int, Field(ge=1, le=10**13)] | None
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
-
-
-class RunCeiling(Params):
-    """For each run by itself; null takes a limit away."""
-
-    max_cost_usd: Money = None
-    max_tokens: Count = None
-    max_turns: Count = None
-    max_wall_seconds: Annotated[float, Field(gt=0)] | None = None
-    max_output_bytes: Count = None
-
-
-class SharedCeiling(RunCeiling):
-    """For all runs together."""
-
-    max_runs: Annotated[Count, Field(description="Of a task: attempts.")] = None
-    max_concurrent: Count = None
-
-
-class BudgetSettings(Params):
-    """What `budgets.json` holds."""
-
-    day: Annotated[SharedCeiling | None, Field(description="UTC, by the start of a run.")] = None
-    workspace: SharedCeiling | None = None
-    workflow: SharedCeiling | None = None
-    task: SharedCeiling | None = None
-    run: RunCeiling | None = None
-    models: dict[str, RunCeiling] | None = None
-    unknown_cost: Literal["allow", "refuse"] = "allow"
-    request_cost_usd: Annotated[Money, Field(description="Reserved ahead for one request; default: learnt.")] = None
-    request_tokens: Count = None
 
 
 class BudgetParams(Params):
     """Show, or set some limits."""
 
     action: Literal["show", "set"] = "show"
-    budget: Annotated[BudgetSettings | None, Field(description="For set: only what changes.")] = None
+    budget: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description='For set, what changes: {"day":{"max_cost_usd":5}}. Shared: day (UTC, by start), workspace, workflow, task; for each '
+            "run: run, models.<name>. max_cost_usd, max_tokens, max_turns, max_wall_seconds, max_output_bytes; shared also max_runs "
+            "(of a task: attempts), max_concurrent; null: no limit. unknown_cost allow|refuse; request_cost_usd, request_tokens: reserved "
+            "ahead for one request."
+        ),
+    ] = None
     task_id: str | None = None
     workflow: Label | None = None
     cwd: str | None = None
@@ -78,14 +53,15 @@ def _budget(ctx: Context, params: BudgetParams) -> dict[str, Any]:
         if params.budget is not None:
             raise InvalidRequest("budget is for action=set", hint='cc_budget {"action":"set","budget":{…}}')
         return _shown(ctx, workspace, params.task_id, params.workflow)
-    if params.budget is None or not params.budget.model_fields_set:
+    if not params.budget:
         raise InvalidRequest("action=set needs budget", hint='{"action":"set","budget":{"day":{"max_cost_usd":5}}}')
-    change(ctx, workspace, params.budget.model_dump(exclude_unset=True))
+    change(ctx, workspace, params.budget)
     return _shown(ctx, workspace, params.task_id, params.workflow)
 
 
 def change(ctx: Context, workspace: Workspace, wanted: dict[str, Any]) -> None:
     """Lay `wanted` over the settings, with a receipt. ApprovalRequired: it allows more than now, and no person asks."""
+    _parsed(wanted)
     prepare_workspace(ctx, workspace)
 
     def laid_over(raw: dict[str, Any]) -> dict[str, Any]:

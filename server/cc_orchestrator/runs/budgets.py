@@ -52,7 +52,7 @@ def parse_budgets(raw: dict[str, Any]) -> Budgets:
         name: _ceiling(f"models.{name[:60]}", ceiling, _RUN_METRICS)
         for name, ceiling in _object("models", raw.get("models")).items()
     }
-    word = raw.get("unknown_cost", "allow")
+    word = raw.get("unknown_cost") or "allow"
     if word not in ("allow", "refuse"):
         raise ValueError("unknown_cost must be allow or refuse")
     request = {
