@@ -55,14 +55,6 @@ def keep_prices(run: RunDir, table: Table) -> None:
     atomic.write_json(run.prices, table, durable=False, indent=None)
 
 
-def kept_prices(run: RunDir) -> Table:
-    """Those of a run; empty when they cannot be read."""
-    try:
-        return atomic.read_json(run.prices) or {}
-    except (OSError, Corrupt):
-        return {}
-
-
 def money_gap(capabilities: Capabilities, model: str | None, table: Table) -> str | None:
     """Why a budget of money cannot be kept, or not as it is meant; None when the CLI tells its cost or has a price and live tokens."""
     if capabilities.cost == "live":

@@ -15,9 +15,9 @@ from cc_orchestrator.core.events import Fact
 from cc_orchestrator.routing.prices import Table, cost_of
 from cc_orchestrator.runs.accounts import Answer, extend
 from cc_orchestrator.runs.limits import Breach, Measures
-from cc_orchestrator.runs.pricing import kept_prices
 from cc_orchestrator.runs.purse import Amounts
 from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.store import atomic
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
 
@@ -67,7 +67,7 @@ class Spending:
             return []
         self._priced = figures
         if self._prices is None:
-            self._prices = kept_prices(self._run)
+            self._prices = _kept_prices(self._run)
         cost = cost_of(usage, state["models"], state["actual_model"] or self._spec.model, self._prices)
         if cost is None:
             return []
@@ -117,6 +117,14 @@ class Spending:
             extend(self._workspace, self._spec, amounts(now))
         except (OSError, CcError):
             return
+
+
+def _kept_prices(run: RunDir) -> Table:
+    """Those that launch laid beside the spec; empty when they cannot be read."""
+    try:
+        return atomic.read_json(run.prices) or {}
+    except (OSError, CcError):
+        return {}
 
 
 def amounts(now: Measures) -> Amounts:
