@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    canary,
     counsel,
     delivering,
     digests,
@@ -43,6 +44,7 @@ MODULES = (
     fixing,
     counsel,
     health,
+    canary,
     inspections,
     workspaces,
     worktrees,

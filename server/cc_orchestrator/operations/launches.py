@@ -29,6 +29,7 @@ from cc_orchestrator.store.paths import Workspace, existing_folder
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.tasks.record import create_task, drop_task
 from cc_orchestrator.verify.commands import is_repeatable, parse_commands
+from cc_orchestrator.workflow.readiness import require_ready
 from cc_orchestrator.workflow.workers import cli_route
 
 ROLES = (
@@ -193,6 +194,7 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     cwd = existing_folder(params.cwd or ctx.cwd)
     workspace = workspace_of(ctx, cwd)
     options = _options(params, cwd)
+    declared = require_ready(ctx.env, route.adapter)
     prepare_workspace(ctx, workspace)
     scope = params.scope or ScopeParams()
     task_id = create_task(
@@ -204,7 +206,7 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
         scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params), setup=_setup(workspace, params),
         partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id, channel=ctx.channel,
         route=cli_route(ctx.env, route.adapter, cwd), sandbox=params.sandbox,
-        sandbox_hosts=tuple(host if ":" in host else f"{host}:443" for host in params.sandbox_hosts),
+        declared=declared, sandbox_hosts=tuple(host if ":" in host else f"{host}:443" for host in params.sandbox_hosts),
     )  # fmt: skip
     try:
         launched = launch(workspace, request, ctx.env, ctx.clock)

@@ -82,6 +82,7 @@ class LaunchRequest:
     continues: Continuation | None = None
     sandbox: str | None = None  # a level of host.sandbox; None: worktree for a write run, none for a reader
     sandbox_hosts: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()  # what is known beforehand that may keep it from succeeding
     actor: str = "controller"
     channel: str = "cli"
 
@@ -115,7 +116,7 @@ def launch(workspace: Workspace, request: LaunchRequest, env: Mapping[str, str],
 
 def _digest(request: LaunchRequest) -> str:
     """What makes two requests the same: everything but the task id, which is made on the spot, and what we looked up."""
-    plain = asdict(replace(request, task_id="", channel="", actor="", route={}))
+    plain = asdict(replace(request, task_id="", channel="", actor="", route={}, declared=()))
     return hashlib.sha256(repr(sorted(plain.items())).encode()).hexdigest()
 
 
@@ -158,7 +159,9 @@ def _spec(
         raise InvalidRequest(
             f"{adapter.name} cannot do this: " + "; ".join(problems), hint="change the named parameters"
         )
-    return spec._replace(declared=(*adapter.declare(probe), *(backend.gaps if backend else ()))), prompt
+    return spec._replace(
+        declared=(*request.declared, *adapter.declare(probe), *(backend.gaps if backend else ()))
+    ), prompt
 
 
 def _place(workspace: Workspace, request: LaunchRequest, cwd: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from cc_orchestrator.runs.wait import Watched, WatchedRun, wait_for
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.verify.detached import Owned
+from cc_orchestrator.workflow.readiness import require_ready
 
 STOP_SECONDS = 8.0
 #: Nobody answers a reviewer's questions.
@@ -82,10 +83,12 @@ def start_reader(
     workspace: Workspace, reader: Reader, text: str, caller: Caller, *, task_id: str, cwd: str, seconds: float, request_id: str
 ) -> Launched:  # fmt: skip
     """Start it. Raises what `launch` raises."""
+    declared = require_ready(caller.env, reader.adapter)
     limits = Limits(timeout_seconds=seconds, question_seconds=QUESTION_SECONDS, final_max_chars=60_000)
     request = LaunchRequest(
         task=text, task_id=task_id, cwd=cwd, adapter=reader.adapter, role=reader.role, model=reader.model, limits=limits,
         options=reader.options, route=cli_route(caller.env, reader.adapter, cwd), channel=caller.channel, client_request_id=request_id,
+        declared=declared,
     )  # fmt: skip
     return launch(workspace, request, caller.env, caller.clock)
 
