@@ -125,6 +125,11 @@ class Workspace:
         return self.at("quality")
 
     @property
+    def standings(self) -> str:
+        """Who has which trust."""
+        return self.at("trust", "standings.ndjson")
+
+    @property
     def index(self) -> str:
         """The rebuildable SQLite index."""
         return self.at("index.sqlite")
