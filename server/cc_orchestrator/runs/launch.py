@@ -82,6 +82,7 @@ class LaunchRequest:
     continues: Continuation | None = None
     sandbox: str | None = None  # a level of host.sandbox; None: worktree for a write run, none for a reader
     sandbox_hosts: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()  # granted variables, by name
     declared: tuple[str, ...] = ()  # what is known beforehand that may keep it from succeeding
     actor: str = "controller"
     channel: str = "cli"
@@ -151,7 +152,7 @@ def _spec(
         actor=request.actor, channel=request.channel, limits=request.limits, scope=request.scope,
         sandbox=level, sandbox_backend=backend.name if backend else None,
         sandbox_program=backend.program if backend else "", sandbox_locks=bool(backend and backend.locks_namespaces),
-        sandbox_hosts=request.sandbox_hosts, **place,
+        sandbox_hosts=request.sandbox_hosts, secrets=request.secrets, **place,
     )  # fmt: skip
     probe = worker_request(spec, prompt=prompt, cwd=spec.cwd, env={}, run_dir=run.path, outbox=run.outbox)
     problems = adapter.check(probe)
