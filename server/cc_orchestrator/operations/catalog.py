@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cc_orchestrator.operations import (
     budgeting,
+    canary,
     counsel,
     delivering,
     digests,
@@ -20,6 +21,7 @@ from cc_orchestrator.operations import (
     reviewing,
     scoring,
     steering,
+    trusting,
     watching,
     workspaces,
     worktrees,
@@ -34,6 +36,7 @@ MODULES = (
     overview,
     digests,
     steering,
+    trusting,
     judging,
     proving,
     ledgers,
@@ -45,6 +48,7 @@ MODULES = (
     fixing,
     counsel,
     health,
+    canary,
     inspections,
     workspaces,
     worktrees,

@@ -29,6 +29,8 @@ from cc_orchestrator.store.paths import Workspace, existing_folder
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.tasks.record import create_task, drop_task
 from cc_orchestrator.verify.commands import is_repeatable, parse_commands
+from cc_orchestrator.workflow.readiness import require_ready
+from cc_orchestrator.workflow.secrets import lend_secrets, with_secrets
 from cc_orchestrator.workflow.workers import cli_route
 
 ROLES = (
@@ -83,6 +85,7 @@ class RunParams(Params):
     ] = None
     sandbox_hosts: Annotated[list[Host], Field(max_length=50, description="More hosts at fs+net.")] = []
     worktree: WorktreeParams | None = None
+    secrets: Annotated[list[str], Field(max_length=20, description="Granted variables, by name.")] = []
     context: Annotated[str, Field(max_length=MAX_TASK)] = ""
     client_request_id: Annotated[str | None, Field(description="Repeat-safe: same id, same run.")] = None
     script: Annotated[
@@ -193,7 +196,11 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     cwd = existing_folder(params.cwd or ctx.cwd)
     workspace = workspace_of(ctx, cwd)
     options = _options(params, cwd)
+    declared = require_ready(ctx.env, route.adapter)
     prepare_workspace(ctx, workspace)
+    setup = _setup(workspace, params)
+    lent = lend_secrets(workspace, params.secrets, ctx.env, "", ctx.clock)
+    setup = setup._replace(secrets=lent.host)
     scope = params.scope or ScopeParams()
     task_id = create_task(
         workspace, params.task, scope=scope.model_dump(), channel=ctx.channel, clock=ctx.clock, risk=params.risk
@@ -201,10 +208,10 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     request = LaunchRequest(
         task=params.task, task_id=task_id, cwd=cwd, adapter=route.adapter, role=params.role, profile=params.profile, model=route.model,
         context=params.context, allow_write=params.allow_write,
-        scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params), setup=_setup(workspace, params),
+        scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params), setup=setup,
         partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id, channel=ctx.channel,
-        route=cli_route(ctx.env, route.adapter, cwd), sandbox=params.sandbox,
-        sandbox_hosts=tuple(host if ":" in host else f"{host}:443" for host in params.sandbox_hosts),
+        route=with_secrets(cli_route(ctx.env, route.adapter, cwd), lent), secrets=tuple(dict.fromkeys(params.secrets)), sandbox=params.sandbox,
+        declared=declared, sandbox_hosts=tuple(host if ":" in host else f"{host}:443" for host in params.sandbox_hosts),
     )  # fmt: skip
     try:
         launched = launch(workspace, request, ctx.env, ctx.clock)

@@ -87,6 +87,8 @@ class LaunchRequest:
     sandbox: str | None = None  # a level of host.sandbox; None: worktree for a write run, none for a reader
     sandbox_hosts: tuple[str, ...] = ()
     workflow: str | None = None  # a label whose runs share a budget
+    secrets: tuple[str, ...] = ()  # granted variables, by name
+    declared: tuple[str, ...] = ()  # what is known beforehand that may keep it from succeeding
     actor: str = "controller"
     channel: str = "cli"
 
@@ -129,7 +131,7 @@ def launch(workspace: Workspace, request: LaunchRequest, env: Mapping[str, str],
 
 def _digest(request: LaunchRequest) -> str:
     """What makes two requests the same: everything but the task id, which is made on the spot, and what we looked up."""
-    plain = asdict(replace(request, task_id="", channel="", actor="", route={}))
+    plain = asdict(replace(request, task_id="", channel="", actor="", route={}, declared=()))
     return hashlib.sha256(repr(sorted(plain.items())).encode()).hexdigest()
 
 
@@ -165,7 +167,7 @@ def _spec(
         workflow=request.workflow,
         sandbox=level, sandbox_backend=backend.name if backend else None,
         sandbox_program=backend.program if backend else "", sandbox_locks=bool(backend and backend.locks_namespaces),
-        sandbox_hosts=request.sandbox_hosts, **place,
+        sandbox_hosts=request.sandbox_hosts, secrets=request.secrets, **place,
     )  # fmt: skip
     probe = worker_request(spec, prompt=prompt, cwd=spec.cwd, env={}, run_dir=run.path, outbox=run.outbox)
     problems = adapter.check(probe)
@@ -173,7 +175,12 @@ def _spec(
         raise InvalidRequest(
             f"{adapter.name} cannot do this: " + "; ".join(problems), hint="change the named parameters"
         )
-    declared = (*adapter.declare(probe), *_money_gaps(spec, adapter, means), *(backend.gaps if backend else ()))
+    declared = (
+        *request.declared,
+        *adapter.declare(probe),
+        *_money_gaps(spec, adapter, means),
+        *(backend.gaps if backend else ()),
+    )
     return spec._replace(declared=declared), prompt
 
 

@@ -54,6 +54,7 @@ class Setup(NamedTuple):
     install_seconds: float = 600.0
     links: tuple[str, ...] = ()
     grants: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()  # variables of the install commands that the worker does not get
 
 
 class RunSpec(NamedTuple):
@@ -95,6 +96,7 @@ class RunSpec(NamedTuple):
     workflow: str | None = None  # a label: runs that share it share its budget
     shared_budgets: tuple[str, ...] = ()  # kinds of shared budgets that it fell under at its start
     client_request_id: str | None = None
+    secrets: tuple[str, ...] = ()  # granted variables, by name
     actor: str = "controller"
     channel: str = "cli"
     limits: Limits = Limits()
@@ -129,11 +131,11 @@ def from_json(raw: dict[str, Any]) -> RunSpec:
     values["limits"] = Limits(**_known(Limits._fields, cast("dict[str, Any]", values.get("limits") or {})))
     setup = _known(Setup._fields, cast("dict[str, Any]", values.get("setup") or {}))
     setup["install"] = tuple(tuple(argv) for argv in setup.get("install") or ())
-    for key in ("links", "grants"):
+    for key in ("links", "grants", "secrets"):
         setup[key] = tuple(setup.get(key) or ())
     values["setup"] = Setup(**setup)
     values["missing"] = tuple(values.get("missing") or ())
-    for key in ("declared", "sandbox_hosts", "shared_budgets"):
+    for key in ("declared", "sandbox_hosts", "shared_budgets", "secrets"):
         values[key] = tuple(values.get(key) or ())
     return RunSpec(**values)
 

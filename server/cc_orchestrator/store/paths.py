@@ -140,6 +140,16 @@ class Workspace:
         return self.at("prices.json")
 
     @property
+    def standings(self) -> str:
+        """Who has which trust."""
+        return self.at("trust", "standings.ndjson")
+
+    @property
+    def grants(self) -> str:
+        """Which secrets are granted, by name."""
+        return self.at("trust", "grants.ndjson")
+
+    @property
     def index(self) -> str:
         """The rebuildable SQLite index."""
         return self.at("index.sqlite")

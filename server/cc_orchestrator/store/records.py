@@ -22,6 +22,8 @@ KINDS = (
     "review",
     "fix_loop",
     "counsel",
+    "trust",
+    "grant",
     "finding",
     "acceptance",
     "delivery",
