@@ -74,7 +74,7 @@ def test_an_agent_may_lower_a_budget_and_only_a_person_raises_one(door: Door) ->
     ):
         with pytest.raises(ApprovalRequired) as caught:
             budget(agent(door), **more)
-        assert caught.value.hint.startswith("cc-orchestrator budget --action set --budget '{")
+        assert caught.value.hint.startswith("a person: cc-orchestrator budget --action set --budget '{")
     assert door.call("cc_budget")["settings"]["day"] == {"max_cost_usd": 4}
     assert budget(door, day={"max_cost_usd": 6})["settings"]["day"] == {"max_cost_usd": 6}
 

@@ -14,8 +14,10 @@ import pytest
 from cc_orchestrator.core.errors import CcError, Corrupt, LimitReached
 from cc_orchestrator.runs.accounts import look, names_now, read_budgets
 from cc_orchestrator.runs.budgets import parse_budgets, raised, tighten
+from cc_orchestrator.runs.limits import Breach
 from cc_orchestrator.runs.purse import Account, committed, spent
 from cc_orchestrator.runs.spec import Limits
+from cc_orchestrator.runs.spending import warning
 from cc_orchestrator.store.paths import find_workspace
 from kit.door import Door
 from kit.waiting import alive, until
@@ -133,6 +135,14 @@ def test_a_worker_is_told_once_that_four_fifths_are_used(tmp_path: Path, shared:
     assert [data["delivered"] for data in door.data(state["run_id"], "run.instructed")] == [True]
     limits = [(data["limit"], data["level"]) for data in door.data(state["run_id"], "run.limit")]
     assert limits == [("day.max_tokens" if shared else "max_tokens", "soft")]
+
+
+def test_a_worker_in_its_last_turn_is_told_nothing_that_would_cost_another() -> None:
+    near = Breach("max_turns", "max_turns", "soft", 4, 5)
+    assert warning(near) == "Budget notice: 80 % of your turns budget is used. Finish the essential part now."
+    assert warning(near._replace(measured=5)) is None
+    assert warning(near._replace(level="conclude")) is None
+    assert warning(near._replace(limit="soft_output_bytes")) is None
 
 
 @pytest.mark.process

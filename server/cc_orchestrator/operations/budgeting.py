@@ -10,11 +10,12 @@ from pydantic import Field
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.adapters.catalog import names as adapter_names
 from cc_orchestrator.core.clock import iso
-from cc_orchestrator.core.errors import ApprovalRequired, InvalidRequest
+from cc_orchestrator.core.errors import InvalidRequest
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.size import drop_empty
+from cc_orchestrator.operations.trusting import require_person
 from cc_orchestrator.runs.accounts import View, change_budgets, look, names_now, probe, read_budgets
 from cc_orchestrator.runs.budgets import METRICS, Budgets, parse_budgets, raised
 from cc_orchestrator.runs.pricing import load_prices, money_gap, shipped_prices
@@ -67,16 +68,16 @@ def change(ctx: Context, workspace: Workspace, wanted: dict[str, Any]) -> None:
     def laid_over(raw: dict[str, Any]) -> dict[str, Any]:
         merged = _merge(raw, wanted)
         more = raised(read_budgets(workspace), _parsed(merged))
-        if more and ctx.channel == "mcp":
-            raise ApprovalRequired(
-                f"{', '.join(more[:5])} would allow more than now: a person decides that",
-                hint=f"cc-orchestrator budget --action set --budget '{json.dumps(wanted, separators=(',', ':'))}'",
+        if more:
+            shown = json.dumps(wanted, separators=(",", ":"))
+            require_person(
+                ctx, f"allowing more than now ({', '.join(more[:5])})", f"budget --action set --budget '{shown}'"
             )
         return merged
 
     before, after = change_budgets(workspace, laid_over)
     ledger.append(workspace.ledger, {
-        "kind": "budget", "ts": ctx.clock.now(), "actor": "controller", "channel": ctx.channel, "subject": {},
+        "kind": "budget", "ts": ctx.clock.now(), "actor": "controller" if ctx.channel == "mcp" else "user", "channel": ctx.channel, "subject": {},
         "observed": {"before": _plain(before), "after": _plain(after)}, "claimed": {},
     })  # fmt: skip
 

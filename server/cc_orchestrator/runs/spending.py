@@ -158,6 +158,9 @@ def warning(breach: Breach) -> str | None:
     word = _WORDS.get(name)
     if breach.level != "soft" or word is None:
         return None
+    if name == "max_turns" and breach.allowed - breach.measured < 1:
+        # The last turn has begun: what is said now would be read in a turn more.
+        return None
     share = min(99, int(100 * breach.measured / breach.allowed))
     return (
         f"Budget notice: {share} % of {_WHOSE.get(kind, 'your ')}{word} budget is used. Finish the essential part now."
