@@ -434,7 +434,6 @@ def test_runs_share_a_days_budget_and_are_told_when_it_runs_low(tmp_path: Path, 
     run_id = play(door)
     state = door.state(run_id)
     assert end(door, run_id) == ("budget_exceeded", "day_budget")
-    print(state["usage"], [data["limit"] for data in door.data(run_id, "run.limit")])
     assert state["cost_source"] == "provider"
     assert 3.5 <= state["usage"]["cost_usd"] <= 4.5
     assert any(data["delivered"] for data in door.data(run_id, "run.instructed"))

@@ -43,12 +43,12 @@ class Purse(RuleBasedStateMachine):
         self.live[run_id] += price
         self.paid += price
         used = {**START, "cost_usd": self.live[run_id]}
-        if run_id in self.concluding or ask(self.account, CEILING, run_id, used, REQUEST).shortages:
-            # That was its conclusion, or it concludes next.
-            if run_id in self.concluding:
-                self.end(run_id, used)
-            else:
-                self.concluding.add(run_id)
+        shortages = ask(self.account, CEILING, run_id, used, REQUEST).shortages
+        if run_id in self.concluding:
+            self.end(run_id, used)
+        elif shortages:
+            assert [row.level for row in shortages] == ["conclude"], "a conclusion is always covered"
+            self.concluding.add(run_id)
 
     def end(self, run_id: str, used: dict[str, float]) -> None:
         assert settle(self.account, run_id, used)
@@ -119,6 +119,18 @@ def test_a_run_that_cannot_have_both_concludes_and_keeps_what_is_left_for_that()
 def test_a_run_whose_conclusion_is_not_covered_is_ended_at_once() -> None:
     account = new_account({"cost_usd": 0.9})
     assert [row.level for row in grant(account, "a", 0.2).shortages] == ["hard"]
+
+
+def test_who_does_not_conclude_is_ended_before_a_request_that_is_not_covered() -> None:
+    account = new_account()
+    levels = [[row.level for row in grant(account, "a", cost).shortages] for cost in (0.8, 0.85, 0.9, 0.95)]
+    assert levels == [[], ["conclude"], ["conclude"], ["hard"]]
+
+
+def test_the_last_turn_may_be_finished() -> None:
+    account = new_account()
+    turns = [ask(account, {"turns": 5}, "a", {"turns": number}, {}).shortages for number in (3, 4, 5, 6)]
+    assert [[row.level for row in found] for found in turns] == [[], ["conclude"], ["conclude"], ["hard"]]
 
 
 def test_a_request_that_cost_more_than_thought_is_remembered_for_all_within_bounds() -> None:

@@ -20,12 +20,13 @@ RUN_MESSAGE = "run.message"  # {text, chars}: what the worker said, cut
 RUN_TURN = "run.turn"  # {turn}: a model turn began
 RUN_RETRYING = "run.retrying"  # {attempt, max?, delay_s?, status?, cause}: the CLI waits and tries again
 # {model?, models?: {name: figures}, input_tokens?, output_tokens?, cache_read_tokens?, cache_write_tokens?, reasoning_tokens?, cost_usd?,
-#  total: bool, session_totals?: figures of the whole conversation}; input tokens are those not read from or written to a cache
+#  total: bool, cost_source?: override|cc-switch|table (a price table's, ours; else the provider's), session_totals?: figures of the
+#  whole conversation}; input tokens are those not read from or written to a cache
 RUN_USAGE = "run.usage"
 RUN_RESULT = "run.result"  # {text, is_error, reason?, turns?, index}: one result; a process may give several
 RUN_WAITING = "run.waiting"  # {kind: question|approval|rate_limit, until?, question_id?}
 RUN_RESUMED = "run.resumed"  # {after: kind}
-RUN_LIMIT = "run.limit"  # {limit, measured, allowed, level: soft|hard, action}
+RUN_LIMIT = "run.limit"  # {limit: max_tokens, day.max_tokens, …, measured, allowed, level: soft|hard, action}
 RUN_INSTRUCTED = "run.instructed"  # {control_id, chars, delivered: bool, how}
 RUN_STOPPING = "run.stopping"  # {reason, step: conclude|interrupt|terminate|kill, by?}
 RUN_EXITED = "run.exited"  # {exit?, signal?, leftovers: int}

@@ -90,6 +90,7 @@ def _refusal(spec: RunSpec, answers: list[Answer]) -> LimitReached:
 
 def extend(workspace: Workspace, spec: RunSpec, used: Amounts) -> list[Answer]:
     """Note what a live run has used and hold what it needs next. Raises Busy, Corrupt, OSError: then nothing is noted."""
+    os.makedirs(workspace.accounts, exist_ok=True)
     with _locked(workspace, _FEW_SECONDS):
         budgets = read_budgets(workspace)
         accounts = _accounts_of(workspace, budgets, spec)

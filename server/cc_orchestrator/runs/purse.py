@@ -30,7 +30,7 @@ _DUST = 1e-9
 
 
 class Shortage(NamedTuple):
-    """A metric of which a run cannot have what it needs. `level`: conclude, or hard when even the conclusion is not covered."""
+    """A metric of which a run cannot have what it needs. `level`: conclude, or hard when not even the conclusion is covered."""
 
     metric: str
     level: str
@@ -98,7 +98,7 @@ def ask(account: Account, ceiling: Amounts, run_id: str, used: Amounts, request:
         free = limit - committed(account, metric, run_id)
         hold["held"][metric] = max(mine, min(wanted, free))
         if wanted > free + _DUST:
-            level = "hard" if mine >= free - _DUST else "conclude"
+            level = "conclude" if _may_conclude(metric, mine, piece, free) else "hard"
             shortages.append(Shortage(metric, level, spent(account, metric), limit))
         again[metric] = mine if metric in _STEPWISE else wanted - piece
     near = [
@@ -107,6 +107,13 @@ def ask(account: Account, ceiling: Amounts, run_id: str, used: Amounts, request:
         if metric in _FIRST and spent(account, metric) >= SOFT * limit - _DUST
     ]
     return Grant(shortages, near, again)
+
+
+def _may_conclude(metric: str, mine: float, piece: float, free: float) -> bool:
+    """Whether what is left covers one more request. A turn counts from its beginning, so the last one may be finished."""
+    if metric in _LEARNT:
+        return mine + piece <= free + _DUST
+    return mine <= free + _DUST if metric == "turns" else mine < free - _DUST
 
 
 def settle(account: Account, run_id: str, used: Amounts, *, cost_known: bool = True) -> bool:
