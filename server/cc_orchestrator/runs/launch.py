@@ -83,6 +83,7 @@ class LaunchRequest:
     sandbox: str | None = None  # a level of host.sandbox; None: worktree for a write run, none for a reader
     sandbox_hosts: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()  # granted variables, by name
+    trust: int = 1
     declared: tuple[str, ...] = ()  # what is known beforehand that may keep it from succeeding
     actor: str = "controller"
     channel: str = "cli"
@@ -152,7 +153,7 @@ def _spec(
         actor=request.actor, channel=request.channel, limits=request.limits, scope=request.scope,
         sandbox=level, sandbox_backend=backend.name if backend else None,
         sandbox_program=backend.program if backend else "", sandbox_locks=bool(backend and backend.locks_namespaces),
-        sandbox_hosts=request.sandbox_hosts, secrets=request.secrets, **place,
+        sandbox_hosts=request.sandbox_hosts, secrets=request.secrets, trust=request.trust if request.allow_write else 0, **place,
     )  # fmt: skip
     probe = worker_request(spec, prompt=prompt, cwd=spec.cwd, env={}, run_dir=run.path, outbox=run.outbox)
     problems = adapter.check(probe)
