@@ -8,6 +8,7 @@ A set that cannot be used decides nothing: then everything asks, and the reason 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
@@ -19,6 +20,8 @@ from cc_orchestrator.core.text import line
 SHIPPED = "shipped"
 _ORDER: dict[str, int] = {"allow": 0, "ask": 1, "deny": 2}
 _UNTOLD_RISK: Risk = "high"
+#: A policy that looks at a path, or that could.
+_PATH = re.compile(r"\.\s*path\b|\[\s*\"path\"|resource\s*==|resource\s+in\b")
 
 
 class Source(NamedTuple):
@@ -82,6 +85,7 @@ class Engine:
             rule = self._rules.get(str(first.policy_id))
             where = f"{rule.source}: {rule.rule_id}: " if rule is not None else ""
             raise PolicyError(f"{where}{line(str(first.error), 300)}", hint='cc_policy {"action":"validate"}')
+        self._sees_paths = _PATH.search(whole) is not None
         self._policies = self._cedar.PolicySet.from_str(whole)
         self._schema = self._cedar.Schema.from_str(schema)
 
@@ -106,7 +110,18 @@ class Engine:
         return tuple(self._rules.values())
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
-        """One verdict for each act."""
+        """One verdict for each act. Acts that no policy can tell apart are asked once."""
+        kinds = [self._kind(question) for question in questions]
+        unlike = dict(zip(kinds, questions, strict=True))
+        asked = dict(zip(unlike, self._ask(list(unlike.values())), strict=True))
+        return [self._verdict(question, asked[kind]) for kind, question in zip(kinds, questions, strict=True)]
+
+    def _kind(self, question: Question) -> str:
+        attributes = question.resource[2]
+        seen = attributes if self._sees_paths else {**attributes, "path": ""}
+        return repr((question.action, question.principal, seen, question.context))
+
+    def _ask(self, questions: Sequence[Question]) -> list[Any]:
         entities: list[dict[str, Any]] = []
         requests: list[dict[str, Any]] = []
         known: set[tuple[str, str]] = set()
@@ -120,8 +135,7 @@ class Engine:
                 "principal": {"type": principal[0], "id": principal[1]}, "action": {"type": "Action", "id": question.action},
                 "resource": {"type": resource[0], "id": resource[1]}, "context": question.context,
             })  # fmt: skip
-        results = self._cedar.is_authorized_batch(requests, self._policies, entities, self._schema)
-        return [self._verdict(question, result) for question, result in zip(questions, results, strict=True)]
+        return self._cedar.is_authorized_batch(requests, self._policies, entities, self._schema)
 
     def _verdict(self, question: Question, result: Any) -> Verdict:
         found = result.diagnostics

@@ -52,9 +52,10 @@ class Judge:
     def judge(self, call: ToolCall) -> Judged:
         """The ruling with all that led to it."""
         told = tell_call(call, self._posture)
+        resolve = _once(self._resolve)
         # Reads last: of what is allowed, the act that says more names the rule.
         acts_told = sorted(told.acts, key=lambda act: act.action == "read")
-        placed = [(act, spot) for act in acts_told for spot in self._spots(act)]
+        placed = [(act, spot) for act in acts_told for spot in self._spots(act, resolve)]
         listed = call.kind == "command" and is_listed(call.command or call.target, self._posture.commands)
         verdicts = self._engine.judge([self._question(act, spot, call, listed=listed) for act, spot in placed])
         rulings = [verdict.ruling for verdict in verdicts]
@@ -63,10 +64,10 @@ class Judge:
         acts = tuple((act, spot, verdict) for (act, spot), verdict in zip(placed, verdicts, strict=True))
         return Judged(strictest(rulings), acts, told.untold)
 
-    def _spots(self, act: Act) -> Sequence[Spot | None]:
+    def _spots(self, act: Act, resolve: Resolve) -> Sequence[Spot | None]:
         if act.action not in _PATHS or not act.path:
             return (None,)
-        return [locate(act.path, self._posture, self._resolve, base) for base in act.bases or (None,)]
+        return [locate(act.path, self._posture, resolve, base) for base in act.bases or (None,)]
 
     def _question(self, act: Act, spot: Spot | None, call: ToolCall, *, listed: bool) -> Question:
         posture = self._posture
@@ -76,7 +77,7 @@ class Judge:
             "place": place, "path": (spot.inner or spot.real) if spot is not None else "", "in_tree": inside,
             "in_scope": spot.in_scope if spot is not None else True, "declared": spot.declared if spot is not None else False,
             "scope_denied": spot.scope_denied if spot is not None else False, "touches": spot.touches if spot is not None else "",
-            "host": act.host, "local": act.host in _LOCAL or act.host.startswith("127.") or set(act.host) == {"0", "."}, "program": act.program, "listed": listed, "own": act.own,
+            "host": act.host, "local": _is_local(act.host), "program": act.program, "listed": listed, "own": act.own,
         }  # fmt: skip
         bounds = {
             "trust": posture.trust, "role": posture.role, "allow_write": posture.allow_write, "sandbox": posture.sandbox,
@@ -87,6 +88,23 @@ class Judge:
         return Question(
             ("Worker", self._adapter or "worker", worker), act.action, ("Thing", "0", thing), bounds, shown[:200]
         )
+
+
+def _once(resolve: Resolve) -> Resolve:
+    """Each path is made real once for a call: what changes between two looks is the next call's."""
+    known: dict[str, str] = {}
+
+    def look(path: str) -> str:
+        found = known.get(path)
+        if found is None:
+            found = known[path] = resolve(path)
+        return found
+
+    return look
+
+
+def _is_local(host: str) -> bool:
+    return host in _LOCAL or host.startswith("127.") or set(host) == {"0", "."}
 
 
 def tell_call(call: ToolCall, posture: Posture) -> Told:
