@@ -258,7 +258,7 @@ def test_a_supervisor_needs_the_standard_library_and_our_own_rooms_only() -> Non
     )
     tops, rooms = (set(row.split()) for row in done.stdout.splitlines())
     assert tops - set(sys.stdlib_module_names) - {"__main__", "cc_orchestrator"} == set()
-    assert rooms == {"core", "store", "host", "adapters", "policy", "runs"}
+    assert rooms == {"core", "store", "host", "adapters", "routing", "policy", "runs"}
     assert tops & {*get_args(Late), "dataclasses", "hashlib", "tempfile"} == set(), (
         "loaded when needed, not at the start"
     )

@@ -178,7 +178,8 @@ class ClaudeSession:
     @property
     def _budgeted(self) -> bool:
         """Figures between results cost a request each, so they are asked for only when a budget needs them."""
-        return self._request.max_tokens is not None or self._request.max_cost_usd is not None
+        request = self._request
+        return request.metered or request.max_tokens is not None or request.max_cost_usd is not None
 
     def _user(self, value: Object, _original: bytes) -> list[Effect]:
         return [events.tool_finished(block) for block in events.tool_results(object_at(value, "message"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    budgeting,
     canary,
     counsel,
     delivering,
@@ -41,6 +42,7 @@ MODULES = (
     ledgers,
     open_items,
     scoring,
+    budgeting,
     delivering,
     reviewing,
     fixing,

@@ -28,7 +28,7 @@ def new_state() -> State:
         "v": VERSION, "seq": 0, "status": "created", "reason": None, "detail": None, "run_id": None, "task_id": None,
         "adapter": None, "role": None, "model": None, "actual_model": None, "models": {}, "allow_write": False,
         "parent_run_id": None, "created_at": None, "started_at": None, "finished_at": None, "last_ts": None, "acted_at": None,
-        "session_id": None, "session_totals": {}, "usage": {}, "turns": 0, "messages": 0, "last_text": "",
+        "session_id": None, "session_totals": {}, "usage": {}, "cost_source": None, "turns": 0, "messages": 0, "last_text": "",
         "results": 0, "result": None, "tools": {}, "tool_count": 0, "tool_errors": 0, "open_tools": {}, "recent_tools": [], "timeline": [],
         "files": {}, "questions": {}, "waiting": None, "retrying": None, "denied": 0, "limits": [], "masked": {},
         "notices": [], "stderr": "", "unparsed": 0, "oversized": 0, "instructions": 0, "stopping": None, "exit": None,
@@ -135,6 +135,8 @@ def _usage(state: State, data: Data, ts: float | None) -> None:
     ):
         if data.get(key) is not None:
             usage[key] = data[key] if data.get("total", True) else usage.get(key, 0) + data[key]
+    if data.get("cost_usd") is not None:
+        state["cost_source"] = data.get("cost_source") or "provider"
     if data.get("session_totals"):
         state["session_totals"] = data["session_totals"]
     models: dict[str, Any] = data.get("models") or {}

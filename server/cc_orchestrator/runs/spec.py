@@ -33,6 +33,7 @@ class Limits(NamedTuple):
     max_tokens: int | None = None
     max_cost_usd: float | None = None
     grace_seconds: float = 2.0
+    refuse_unknown_cost: bool = False
 
 
 class Scope(NamedTuple):
@@ -94,6 +95,8 @@ class RunSpec(NamedTuple):
     sandbox_program: str = ""
     sandbox_locks: bool = False  # it can keep the worker from namespaces of its own
     sandbox_hosts: tuple[str, ...] = ()  # `host:port` beside those of the adapter, at fs+net
+    workflow: str | None = None  # a label: runs that share it share its budget
+    shared_budgets: tuple[str, ...] = ()  # kinds of shared budgets that it fell under at its start
     client_request_id: str | None = None
     secrets: tuple[str, ...] = ()  # granted variables, by name
     actor: str = "controller"
@@ -134,7 +137,7 @@ def from_json(raw: dict[str, Any]) -> RunSpec:
         setup[key] = tuple(setup.get(key) or ())
     values["setup"] = Setup(**setup)
     values["missing"] = tuple(values.get("missing") or ())
-    for key in ("declared", "sandbox_hosts", "secrets"):
+    for key in ("declared", "sandbox_hosts", "shared_budgets", "secrets"):
         values[key] = tuple(values.get(key) or ())
     return RunSpec(**values)
 
@@ -149,4 +152,5 @@ def worker_request(
         run_dir=run_dir, outbox=outbox, model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
         max_turns=limits.max_turns, max_tokens=limits.max_tokens, max_cost_usd=limits.max_cost_usd, final_only=limits.final_only,
         partial_messages=spec.partial_messages, options=spec.options, tree=tree, route=spec.route,
+        metered=bool(spec.shared_budgets),
     )  # fmt: skip

@@ -72,13 +72,15 @@ def name_tools(state: State, most: int = 8) -> str:
 
 
 def usage(state: State) -> dict[str, Any]:
-    """Tokens and cost by the provider's own figures; what nobody said is `unknown`, never 0."""
+    """Tokens and cost, and whose figure the cost is: provider, override, cc-switch or table. What nobody said is `unknown`, never 0."""
     known = state["usage"]
     out: dict[str, Any] = {
         "input_tokens": known.get("input_tokens", "unknown"),
         "output_tokens": known.get("output_tokens", "unknown"),
         "cost_usd": round(known["cost_usd"], 6) if known.get("cost_usd") is not None else "unknown",
     }
+    if state["cost_source"]:
+        out["cost_source"] = state["cost_source"]
     for key in ("cache_read_tokens", "cache_write_tokens"):
         if known.get(key):
             out[key] = known[key]

@@ -29,6 +29,7 @@ from cc_orchestrator.runs.questions import Questions, Reply
 from cc_orchestrator.runs.recorder import Recorder
 from cc_orchestrator.runs.ruling import Rulings
 from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.runs.spending import Spending, warning
 from cc_orchestrator.runs.worker import Worker
 from cc_orchestrator.store.rundir import RunDir
 
@@ -53,6 +54,7 @@ class Watch:
         self._control = ControlReader(run.control)
         self._questions = Questions(Rulings(spec, run.outbox, os.environ), spec.limits.question_seconds)
         self._descent = Descent(worker, recorder, clock, spec.limits.grace_seconds, self._do)
+        self._spending = Spending(run, spec, clock)
         self._said: set[tuple[str, str]] = set()
         self._begun = self._active = clock.mono()
         self._output_bytes = 0
@@ -112,10 +114,10 @@ class Watch:
             self._descent.stop(
                 Stop("disk_full", "supervisor", "the disk is full: nothing more can be recorded"), "kill"
             )
-        for breach in check_limits(self._spec.limits, self._measures(now)):
-            self._breach(breach)
+        self._mind_limits(now)
         self._mind_linger(now)
-        self._descent.advance(now)
+        # Not `now`: a ladder that began in this tick has its first step due after it.
+        self._descent.advance(self._clock.mono())
         self._recorder.refresh()
 
     # ------------------------------------------------------------ bytes in, effects out
@@ -164,6 +166,9 @@ class Watch:
             else:
                 self._recorder.record(facts)
                 facts = []
+                # Before the answer lets it go on: the next request may be one too many.
+                self._mind_limits(self._clock.mono())
+                self._descent.advance(self._clock.mono())
                 self._ask(effect)
         self._recorder.record(facts)
         self._mind_feed()
@@ -224,6 +229,12 @@ class Watch:
             turns=state["turns"], tokens=used_tokens(usage), cost_usd=usage.get("cost_usd"),
         )  # fmt: skip
 
+    def _mind_limits(self, now: float) -> None:
+        self._recorder.record(self._spending.price(self._recorder.state))
+        measures = self._measures(now)
+        for breach in (*check_limits(self._spec.limits, measures), *self._spending.check(measures)):
+            self._breach(breach)
+
     def _breach(self, breach: Breach) -> None:
         key = (breach.limit, breach.level)
         if key in self._said or self._descent.hard:
@@ -237,6 +248,9 @@ class Watch:
         if breach.level == "conclude" and breach.limit == "timeout_seconds":
             data["level"] = "soft"
         self._recorder.record([Fact(ev.RUN_LIMIT, data)])
+        told = warning(breach)
+        if told is not None and self._worker.adapter.capabilities.steer and not self._descent.begun:
+            self._do(self._worker.session.instruct(told, f"budget-{breach.limit}"))
         if breach.level == "hard":
             self._descent.stop(Stop(breach.reason, "limit", detail), "interrupt")
         elif breach.level == "conclude":
@@ -271,6 +285,8 @@ class Watch:
             reply = self._questions.answer(question_id, "deny", by="end of run")
             if reply is not None:
                 self._recorder.record(reply.facts)
+        self._recorder.record(self._spending.price(self._recorder.state))
+        self._spending.close(self._measures(self._clock.mono()))
         self.exited = {
             "exit": exit_status.code,
             "signal": exit_status.signal,

@@ -28,6 +28,7 @@ KINDS = (
     "acceptance",
     "delivery",
     "approval",
+    "budget",
     "opened",
     "closed",
     "score",
