@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, ValidationError
 
 from cc_orchestrator.adapters.catalog import names as adapter_names
-from cc_orchestrator.core.errors import CcError, Corrupt, InvalidRequest
+from cc_orchestrator.core.errors import CcError, Corrupt, InvalidRequest, PolicyDenied
 from cc_orchestrator.core.late import load
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.policy.trust import Effective, effective
 from cc_orchestrator.routing.route import choose_route
 from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import Launched, LaunchRequest, launch
@@ -31,6 +32,7 @@ from cc_orchestrator.tasks.record import create_task, drop_task
 from cc_orchestrator.verify.commands import is_repeatable, parse_commands
 from cc_orchestrator.workflow.readiness import require_ready
 from cc_orchestrator.workflow.secrets import lend_secrets, with_secrets
+from cc_orchestrator.workflow.standing import profile_of, read_ceilings
 from cc_orchestrator.workflow.workers import cli_route
 
 ROLES = (
@@ -53,6 +55,9 @@ class ScopeParams(Params):
 
     allow: Annotated[list[str], Field(max_length=200)] = []
     deny: Annotated[list[str], Field(max_length=200)] = []
+    commands: Annotated[
+        list[str], Field(max_length=100, description="Beginnings of allowed commands; default: any in its tree.")
+    ] = []
     max_diff_lines: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
@@ -78,6 +83,14 @@ class RunParams(Params):
     scope: ScopeParams | None = None
     risk: Annotated[
         Literal["low", "medium", "high"] | None, Field(description="Reviews needed to accept: none, one, two.")
+    ] = None
+    trust: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=3,
+            description="T0 reads, T1 own tree (default of a writer), T2 may ask for risky acts, T3 alone in fs.",
+        ),
     ] = None
     sandbox: Annotated[
         Literal["none", "worktree", "fs", "fs+net"] | None,
@@ -186,6 +199,21 @@ def _yaml(text: str, path: str) -> Any:
         raise InvalidRequest(f"script {path} is no YAML: {error}") from error
 
 
+def _trust(ctx: Context, workspace: Workspace, params: RunParams) -> Effective:
+    """The least of what is asked for, the profile and the workspace. InvalidRequest for a writer that may not write."""
+    asked = params.trust if params.trust is not None else int(params.allow_write)
+    ceilings = read_ceilings(workspace, profile_of(params.adapter, params.profile), ctx.clock)
+    found = effective(asked, ceilings.profile, ceilings.workspace, params.sandbox or "none")
+    if params.allow_write and found.level == 0:
+        raise PolicyDenied(
+            f"{params.adapter} is at T0 here and may only read ({found.limited_by or 'as asked'})",
+            hint="allow_write=false; or a person raises it: cc-orchestrator trust set",
+        )
+    if not params.allow_write and found.level > 0:
+        return Effective(0)
+    return found
+
+
 def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     """Check, record the task, launch."""
     if params.role not in ROLES:
@@ -199,6 +227,8 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     declared = require_ready(ctx.env, route.adapter)
     prepare_workspace(ctx, workspace)
     setup = _setup(workspace, params)
+    trust = _trust(ctx, workspace, params)
+    trust_told = (f"trust is T{trust.level}: {trust.limited_by}",) if trust.limited_by else ()
     lent = lend_secrets(workspace, params.secrets, ctx.env, "", ctx.clock)
     setup = setup._replace(secrets=lent.host)
     scope = params.scope or ScopeParams()
@@ -208,10 +238,11 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     request = LaunchRequest(
         task=params.task, task_id=task_id, cwd=cwd, adapter=route.adapter, role=params.role, profile=params.profile, model=route.model,
         context=params.context, allow_write=params.allow_write,
-        scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params), setup=setup,
+        scope=Scope(tuple(scope.allow), tuple(scope.deny), tuple(scope.commands), scope.max_diff_lines), limits=limits_of(params), setup=setup,
         partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id, channel=ctx.channel,
         route=with_secrets(cli_route(ctx.env, route.adapter, cwd), lent), secrets=tuple(dict.fromkeys(params.secrets)), sandbox=params.sandbox,
-        declared=declared, sandbox_hosts=tuple(host if ":" in host else f"{host}:443" for host in params.sandbox_hosts),
+        trust=trust.level, declared=(*declared, *trust_told),
+        sandbox_hosts=tuple(host if ":" in host else f"{host}:443" for host in params.sandbox_hosts),
     )  # fmt: skip
     try:
         launched = launch(workspace, request, ctx.env, ctx.clock)

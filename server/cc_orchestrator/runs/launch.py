@@ -88,6 +88,7 @@ class LaunchRequest:
     sandbox_hosts: tuple[str, ...] = ()
     workflow: str | None = None  # a label whose runs share a budget
     secrets: tuple[str, ...] = ()  # granted variables, by name
+    trust: int = 1
     declared: tuple[str, ...] = ()  # what is known beforehand that may keep it from succeeding
     actor: str = "controller"
     channel: str = "cli"
@@ -167,7 +168,7 @@ def _spec(
         workflow=request.workflow,
         sandbox=level, sandbox_backend=backend.name if backend else None,
         sandbox_program=backend.program if backend else "", sandbox_locks=bool(backend and backend.locks_namespaces),
-        sandbox_hosts=request.sandbox_hosts, secrets=request.secrets, **place,
+        sandbox_hosts=request.sandbox_hosts, secrets=request.secrets, trust=request.trust if request.allow_write else 0, **place,
     )  # fmt: skip
     probe = worker_request(spec, prompt=prompt, cwd=spec.cwd, env={}, run_dir=run.path, outbox=run.outbox)
     problems = adapter.check(probe)

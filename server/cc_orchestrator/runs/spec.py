@@ -41,6 +41,7 @@ class Scope(NamedTuple):
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()  # beginnings of command lines; none means those of the tree
     max_diff_lines: int | None = None
 
 
@@ -88,6 +89,7 @@ class RunSpec(NamedTuple):
     options: dict[str, Any] = _NONE
     route: dict[str, Any] = _NONE
     declared: tuple[str, ...] = ()  # what the adapter cannot promise for this run
+    trust: int = 1  # T0 to T3: the least of what was asked for, the profile and the workspace
     sandbox: str = "none"  # level of host.sandbox that was asked for and is kept
     sandbox_backend: str | None = None
     sandbox_program: str = ""
@@ -125,7 +127,7 @@ def from_json(raw: dict[str, Any]) -> RunSpec:
     """From `to_json`; unknown fields of a newer version are ignored. Raises TypeError when something needed is missing."""
     values = _known(RunSpec._fields, raw)
     scope = _known(Scope._fields, cast("dict[str, Any]", values.get("scope") or {}))
-    for key in ("allow", "deny"):
+    for key in ("allow", "deny", "commands"):
         scope[key] = tuple(scope.get(key) or ())
     values["scope"] = Scope(**scope)
     values["limits"] = Limits(**_known(Limits._fields, cast("dict[str, Any]", values.get("limits") or {})))

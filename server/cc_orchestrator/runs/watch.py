@@ -6,6 +6,7 @@ modules (limits, stopping, questions, outcome); this only does.
 
 from __future__ import annotations
 
+import os
 import selectors
 import signal
 from typing import Any
@@ -18,7 +19,6 @@ from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.redact import Fragment, Line
 from cc_orchestrator.host.bell import Bell
 from cc_orchestrator.host.process import Exit
-from cc_orchestrator.policy.rules import Posture
 from cc_orchestrator.runs.control import ControlReader
 from cc_orchestrator.runs.descent import LINGER_SECONDS, Descent
 from cc_orchestrator.runs.fold import part
@@ -27,6 +27,7 @@ from cc_orchestrator.runs.outcome import Stop
 from cc_orchestrator.runs.pump import Pump
 from cc_orchestrator.runs.questions import Questions, Reply
 from cc_orchestrator.runs.recorder import Recorder
+from cc_orchestrator.runs.ruling import Rulings
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.runs.spending import Spending, warning
 from cc_orchestrator.runs.worker import Worker
@@ -51,12 +52,7 @@ class Watch:
         self._selector = selector
         self._bell = bell
         self._control = ControlReader(run.control)
-        scope = spec.scope
-        posture = Posture(
-            allow_write=spec.allow_write, cwd=spec.worktree or spec.cwd, outbox=run.outbox,
-            scope_allow=scope.allow, scope_deny=scope.deny,
-        )  # fmt: skip
-        self._questions = Questions(posture, spec.limits.question_seconds)
+        self._questions = Questions(Rulings(spec, run.outbox, os.environ), spec.limits.question_seconds)
         self._descent = Descent(worker, recorder, clock, spec.limits.grace_seconds, self._do)
         self._spending = Spending(run, spec, clock)
         self._said: set[tuple[str, str]] = set()

@@ -145,6 +145,11 @@ class Workspace:
         return self.at("trust", "standings.ndjson")
 
     @property
+    def policies(self) -> str:
+        """The project's own rules: `verify.yaml`, `*.cedar`."""
+        return self.at("policies")
+
+    @property
     def grants(self) -> str:
         """Which secrets are granted, by name."""
         return self.at("trust", "grants.ndjson")

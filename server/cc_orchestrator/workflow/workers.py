@@ -69,7 +69,7 @@ def continue_run(
         allow_write=old.allow_write, scope=old.scope, limits=old.limits, setup=old.setup, partial_messages=old.partial_messages, options=old.options,
         route=with_secrets(cli_route(caller.env, old.adapter, old.cwd), lent), secrets=old.secrets,
         continues=follow, channel=caller.channel, client_request_id=request_id,
-        sandbox=old.sandbox, sandbox_hosts=old.sandbox_hosts, workflow=old.workflow,
+        sandbox=old.sandbox, sandbox_hosts=old.sandbox_hosts, trust=old.trust, workflow=old.workflow,
     )  # fmt: skip
     return launch(workspace, request, caller.env, caller.clock)
 
