@@ -82,6 +82,7 @@ SHAPES: dict[str, Shape] = {
     ev.TOOL_FINISHED: {"id": _text, "ok": _flag, "note?": _text},
     ev.POLICY_DECIDED: {
         "tool": _text, "decision": _text, "rule": _text, "kind?": _text, "target?": _text, "reason?": _text, "tool_use_id?": _text,
+        "by?": _text, "correlation_id?": _text, "risk?": _text,
     },
     ev.SYSTEM_STDERR: {"text": _text},
     ev.SYSTEM_UNPARSED: {"text": _text, "bytes": _number},

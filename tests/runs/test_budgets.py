@@ -75,7 +75,7 @@ def test_twenty_runs_at_once_stay_within_one_budget_of_money(tmp_path: Path, kno
     print(f"{len(started)} started, {len(refused)} refused, {total:.2f} of {budget:.2f} spent")
     # What a request costs is known beforehand, or found out by one for each run.
     assert total <= budget + (0 if known else price * len(started)) + 1e-9
-    assert total >= budget / 2
+    assert total >= budget / 2 - 1e-9
     left = account(door, "day")
     assert left["holds"] == {}
     assert round(left["settled"]["cost_usd"], 6) == round(total, 6)
