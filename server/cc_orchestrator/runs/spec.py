@@ -33,6 +33,7 @@ class Limits(NamedTuple):
     max_tokens: int | None = None
     max_cost_usd: float | None = None
     grace_seconds: float = 2.0
+    on_stall: Literal["report", "nudge", "recover"] = "report"
 
 
 class Scope(NamedTuple):

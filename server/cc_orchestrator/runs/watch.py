@@ -21,8 +21,8 @@ from cc_orchestrator.host.process import Exit
 from cc_orchestrator.policy.rules import Posture
 from cc_orchestrator.runs.control import ControlReader
 from cc_orchestrator.runs.descent import LINGER_SECONDS, Descent
-from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.limits import Breach, Measures, check_limits, used_tokens
+from cc_orchestrator.runs.minding import Minder
 from cc_orchestrator.runs.outcome import Stop
 from cc_orchestrator.runs.pump import Pump
 from cc_orchestrator.runs.questions import Questions, Reply
@@ -57,8 +57,10 @@ class Watch:
         )  # fmt: skip
         self._questions = Questions(posture, spec.limits.question_seconds)
         self._descent = Descent(worker, recorder, clock, spec.limits.grace_seconds, self._do)
+        self._minder = Minder(worker, recorder, clock, spec, self._descent, self._do)
+        self._limits = self._minder.bound(spec.limits)
         self._said: set[tuple[str, str]] = set()
-        self._begun = self._active = clock.mono()
+        self._begun = clock.mono()
         self._output_bytes = 0
         if spec.limits.final_only:
             worker.out.keep = worker.err.keep = False
@@ -116,7 +118,8 @@ class Watch:
             self._descent.stop(
                 Stop("disk_full", "supervisor", "the disk is full: nothing more can be recorded"), "kill"
             )
-        for breach in check_limits(self._spec.limits, self._measures(now)):
+        self._minder.look(now)
+        for breach in check_limits(self._limits, self._measures(now)):
             self._breach(breach)
         self._mind_linger(now)
         self._descent.advance(now)
@@ -126,8 +129,6 @@ class Watch:
 
     def _pump(self, pump: Pump) -> None:
         pieces = pump.read()
-        if pieces:
-            self._active = self._clock.mono()
         effects: list[Effect] = []
         for piece in pieces:
             effects += self._take(pump, piece)
@@ -142,12 +143,14 @@ class Watch:
     def _take(self, pump: Pump, piece: Line | Fragment) -> list[Effect]:
         if isinstance(piece, Fragment):
             self._output_bytes += len(piece.masked)
+            self._minder.tracker.feel(len(piece.masked), self._clock.mono())
             if not piece.last:
                 return []
             return [Fact(ev.SYSTEM_OVERSIZED, {"stream": pump.name, "bytes": piece.total})]
         session = self._worker.session
         is_error = pump is self._worker.err
         found = session.on_stderr(piece.masked) if is_error else session.on_line(piece.masked, piece.original)
+        self._minder.hear(piece.masked, found, is_error=is_error)
         if found:
             # Lines that say nothing (text deltas, status ticks) are kept, but do not count against the budget.
             self._output_bytes += len(piece.masked)
@@ -180,7 +183,7 @@ class Watch:
 
     def _reply(self, reply: Reply) -> None:
         self._recorder.record(reply.facts)
-        self._active = self._clock.mono()
+        self._minder.tracker.touch(self._clock.mono())
         self._do(self._worker.session.answer(reply.key, reply.answer))
 
     def _mind_feed(self) -> None:
@@ -217,14 +220,8 @@ class Watch:
     def _measures(self, now: float) -> Measures:
         state = self._recorder.state
         usage = state["usage"]
-        # Silence is a worker that says nothing and waits for nothing: an open question, a retry that is due later and a tool
-        # at work are no silence. The wall clock bounds those.
-        waits = bool(self._questions.pending or state["open_tools"])
-        until = part(state, "retrying").get("until")
-        if waits or (until is not None and until > self._clock.now()):
-            self._active = now
         return Measures(
-            elapsed=now - self._begun, idle=now - self._active, output_bytes=self._output_bytes, events_bytes=self._recorder.size,
+            elapsed=now - self._begun, idle=self._minder.tracker.silent, output_bytes=self._output_bytes, events_bytes=self._recorder.size,
             turns=state["turns"], tokens=used_tokens(usage), cost_usd=usage.get("cost_usd"),
         )  # fmt: skip
 
@@ -254,8 +251,8 @@ class Watch:
     def _mind_linger(self, now: float) -> None:
         """A worker that gave its result and was told that nothing more comes has to go."""
         state = self._recorder.state
-        idle = now - self._active
-        if self._closed_input and state["results"] and not self._descent.begun and idle >= LINGER_SECONDS:
+        done = self._closed_input and state["results"] and not self._descent.begun
+        if done and self._minder.tracker.unheard(now) >= LINGER_SECONDS:
             self._descent.shoo(now)
 
     # ------------------------------------------------------------ the end
@@ -281,7 +278,7 @@ class Watch:
             "leftovers": leftovers,
             **self._dropped(),
         }
-        if self._descent.lingered:
+        if self._descent.lingered or self._descent.heeded:
             exit_status = Exit(0, None)
         self.ending = worker.session.ending(exit_status.code, exit_status.signal)
         self._selector.close()
