@@ -131,6 +131,7 @@ class Player:
 
     def play(self) -> Played:
         """All of it."""
+        self.look()
         for time, step in _spread(self.case):
             self.run_to(time)
             self.do(step)
@@ -173,6 +174,8 @@ class Player:
             self.world.change(step["world"])
         if "fact" in step:
             fact = Fact(step["fact"][0], step["fact"][1])
+            if fact.type == ev.QUESTION_ANSWERED:
+                self.tracker.touch(self.now)
             self.take(json.dumps(fact.data).encode(), [fact])
         if "line" in step:
             given = step["line"]

@@ -21,8 +21,6 @@ _KEEP_TOOLS = 60
 _KEEP_FILES = 200
 _KEEP_RECENT = 10
 _KEEP_TIMELINE = 100
-#: What a supervisor tells of a worker; all else the fold knows by itself.
-_DOUBTS = frozenset({"slow", "suspected_stall", "waiting"})
 
 
 def new_state() -> State:
@@ -78,6 +76,11 @@ def _acted(state: State, ts: float | None) -> None:
     if state["judged"] is not None:
         # What was told of its silence is over.
         state["judged"] = None
+    _served(state)
+
+
+def _served(state: State) -> None:
+    """The model's service answers again."""
     if state["retrying"] is not None:
         state["retrying"] = None
         if state["status"] == "waiting" and not _open_questions(state):
@@ -294,14 +297,16 @@ def _notice(state: State, data: Data, ts: float | None) -> None:
 
 def _judged(state: State, data: Data, ts: float | None) -> None:
     """What the supervisor says of a worker that does not act; an ordinary word takes it back."""
-    if data.get("liveness") in _DOUBTS:
+    if data.get("code"):
         since = data.get("since")
         state["judged"] = {
-            "liveness": data["liveness"], "since": ts if since is None else since, "code": data.get("code", ""),
+            "liveness": data["liveness"], "since": ts if since is None else since, "code": data["code"],
             "why": str(data.get("why", "")), "evidence": data.get("evidence"), "seq": state["seq"],
         }  # fmt: skip
     else:
         state["judged"] = None
+        if data.get("was") == "retrying":
+            _served(state)
 
 
 def _instructed(state: State, data: Data, ts: float | None) -> None:

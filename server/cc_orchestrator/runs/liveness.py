@@ -92,11 +92,12 @@ def judge(state: State, now: float, vitals: Vitals | None = None, silence: float
     waiting: State = state["waiting"] or {}
     if waiting.get("kind") == "question":
         return Judgement("waiting", waiting.get("since"), waiting.get("until"))
-    if state["retrying"] is not None:
-        return _retrying(state, now, silence)
-    judged = state.get("judged")
+    judged = state["judged"]
     if vitals is None and judged is not None:
         return Judgement(judged["liveness"], judged["since"], None, judged["code"], judged["why"], judged["evidence"])
+    if state["retrying"] is not None:
+        life = None if vitals is None else min(vitals.idle, vitals.idle if vitals.quiet is None else vitals.quiet)
+        return _retrying(state, now, None if life is None or silence is None or life < silence else silence)
     return _working(state, now, vitals, silence)
 
 
@@ -108,7 +109,7 @@ def _ended(state: State) -> Judgement:
 
 
 def _retrying(state: State, now: float, silence: float | None) -> Judgement:
-    """The model's service refused, and the CLI tries again: only a structured 429 is a rate limit."""
+    """The model's service refused, and the CLI tries again: only a structured 429 is a rate limit. `silence`: it was over."""
     retry = state["retrying"]
     since, until, tries = retry.get("since"), retry.get("until"), int(retry.get("attempt") or 1)
     cause = line(str(retry.get("cause") or "unknown"), 60)

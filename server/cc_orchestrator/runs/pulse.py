@@ -28,7 +28,7 @@ class Pulse:
         self.activity: float | None = None  # the tree
         self.prompt = ""
         self.closed: float | None = None
-        self._streaming = False
+        self.streaming = False
         self._held = now
         self._heard: float | None = None
         self._last: Sample | None = None
@@ -43,11 +43,11 @@ class Pulse:
 
     def act(self, now: float) -> None:
         """The worker did or said something of its own."""
-        self.life, self._streaming, self.prompt = now, False, ""
+        self.life, self.streaming, self.prompt = now, False, ""
 
     def stir(self, now: float) -> None:
         """A piece of a message that has not ended came."""
-        self.life, self._streaming, self.prompt = now, True, ""
+        self.life, self.streaming, self.prompt = now, True, ""
 
     def talk(self, size: int) -> None:
         """Bytes that came through its pipes: they are no work of its tree."""
@@ -124,7 +124,7 @@ class Pulse:
             cpu=self._cpu,
             sockets=None if self._last is None else self._last.sockets,
             heard=None if self._heard is None else now - self._heard,
-            streaming=self._streaming,
+            streaming=self.streaming,
             closed=None if self.closed is None else now - self.closed,
             child=child,
             gone=None if self._gone is None else now - self._gone,

@@ -33,6 +33,8 @@ class Tracker:
         self._lined = now
         self._last: Judgement | None = None
         self._told: tuple[str, str] | None = None
+        self._refused: float | None = None
+        self._resumed = False
         #: Seconds without any sign of life and without anything that it waits for, at the last look.
         self.silent = 0.0
 
@@ -68,6 +70,7 @@ class Tracker:
             self._mind_tool(effect, wall)
         elif effect.type == ev.RUN_RETRYING:
             self._pulse.hold(now)
+            self._refused = now
         elif self._stirring.is_news(data):
             self._pulse.act(now)
 
@@ -119,17 +122,25 @@ class Tracker:
         if doubted or pulse.due(now, command=self._in_command):
             pulse.take(sample(pulse.wants_wire(now, silence)), now)
         self.silent = self._measure(state, now, wall)
-        self._last = judge({**state, "open_tools": self._tools}, wall, pulse.vitals(now), silence)
+        seen = {**state, "open_tools": self._tools}
+        self._resumed = bool(state["retrying"] and pulse.streaming and pulse.life > (self._refused or now))
+        if self._resumed:
+            # Pieces of an answer come, which no journal holds: the service serves again.
+            seen["retrying"] = None
+            if part(state, "waiting").get("kind") == "rate_limit":
+                seen.update(status="running", waiting=None)
+        self._last = judge(seen, wall, pulse.vitals(now), silence)
         return self._last
 
     def news(self, found: Judgement) -> Fact | None:
         """What the journal should hold of a judgement: a doubt that begins, changes its reason or ends. All else the fold knows."""
         key = (found.liveness, found.code) if found.code else None
-        if key == self._told:
+        if key == self._told and not self._resumed:
             return None
         was, self._told = self._told, key
+        before = was[0] if was else "retrying" if self._resumed else None
         data: dict[str, Any] = {
-            "liveness": found.liveness, "was": was[0] if was else None, "code": found.code or None, "why": found.why or None,
+            "liveness": found.liveness, "was": before, "code": found.code or None, "why": found.why or None,
             "since": found.since if key else None, "evidence": found.evidence if key else None,
         }  # fmt: skip
         return Fact(ev.RUN_LIVENESS, {name: value for name, value in data.items() if value is not None})
