@@ -322,11 +322,13 @@ def _make_bell(hidden: RunDir, run_id: str) -> bells.Bell | None:
 
 
 def _created(spec: RunSpec) -> Fact:
-    data = {
+    data: dict[str, Any] = {
         "run_id": spec.run_id, "task_id": spec.task_id, "adapter": spec.adapter, "role": spec.role, "model": spec.model,
         "allow_write": spec.allow_write, "cwd": spec.cwd, "prompt_sha256": spec.prompt_sha256, "parent_run_id": spec.parent_run_id,
         "channel": spec.channel,
     }  # fmt: skip
+    if spec.scope.allow or spec.scope.deny:
+        data["scope"] = {"allow": list(spec.scope.allow), "deny": list(spec.scope.deny)}
     return Fact(ev.RUN_CREATED, {key: value for key, value in data.items() if value is not None})
 
 

@@ -34,6 +34,7 @@ class Limits(NamedTuple):
     max_cost_usd: float | None = None
     grace_seconds: float = 2.0
     refuse_unknown_cost: bool = False
+    on_stall: Literal["report", "nudge", "recover"] = "report"
 
 
 class Scope(NamedTuple):

@@ -21,8 +21,8 @@ from cc_orchestrator.host.bell import Bell
 from cc_orchestrator.host.process import Exit
 from cc_orchestrator.runs.control import ControlReader
 from cc_orchestrator.runs.descent import LINGER_SECONDS, Descent
-from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.limits import Breach, Measures, check_limits, used_tokens
+from cc_orchestrator.runs.minding import Minder
 from cc_orchestrator.runs.outcome import Stop
 from cc_orchestrator.runs.pump import Pump
 from cc_orchestrator.runs.questions import Questions, Reply
@@ -55,8 +55,10 @@ class Watch:
         self._questions = Questions(Rulings(spec, run.outbox, os.environ), spec.limits.question_seconds)
         self._descent = Descent(worker, recorder, clock, spec.limits.grace_seconds, self._do)
         self._spending = Spending(run, spec, clock)
+        self._minder = Minder(worker, recorder, clock, spec, self._descent, self._do)
+        self._limits = self._minder.bound(spec.limits)
         self._said: set[tuple[str, str]] = set()
-        self._begun = self._active = clock.mono()
+        self._begun = clock.mono()
         self._output_bytes = 0
         if spec.limits.final_only:
             worker.out.keep = worker.err.keep = False
@@ -114,6 +116,7 @@ class Watch:
             self._descent.stop(
                 Stop("disk_full", "supervisor", "the disk is full: nothing more can be recorded"), "kill"
             )
+        self._minder.look(now)
         self._mind_limits(now)
         self._mind_linger(now)
         # Not `now`: a ladder that began in this tick has its first step due after it.
@@ -124,8 +127,6 @@ class Watch:
 
     def _pump(self, pump: Pump) -> None:
         pieces = pump.read()
-        if pieces:
-            self._active = self._clock.mono()
         effects: list[Effect] = []
         for piece in pieces:
             effects += self._take(pump, piece)
@@ -140,12 +141,14 @@ class Watch:
     def _take(self, pump: Pump, piece: Line | Fragment) -> list[Effect]:
         if isinstance(piece, Fragment):
             self._output_bytes += len(piece.masked)
+            self._minder.tracker.feel(len(piece.masked), self._clock.mono())
             if not piece.last:
                 return []
             return [Fact(ev.SYSTEM_OVERSIZED, {"stream": pump.name, "bytes": piece.total})]
         session = self._worker.session
         is_error = pump is self._worker.err
         found = session.on_stderr(piece.masked) if is_error else session.on_line(piece.masked, piece.original)
+        self._minder.hear(piece.masked, found, is_error=is_error)
         if found:
             # Lines that say nothing (text deltas, status ticks) are kept, but do not count against the budget.
             self._output_bytes += len(piece.masked)
@@ -181,7 +184,7 @@ class Watch:
 
     def _reply(self, reply: Reply) -> None:
         self._recorder.record(reply.facts)
-        self._active = self._clock.mono()
+        self._minder.tracker.touch(self._clock.mono())
         self._do(self._worker.session.answer(reply.key, reply.answer))
 
     def _mind_feed(self) -> None:
@@ -218,21 +221,15 @@ class Watch:
     def _measures(self, now: float) -> Measures:
         state = self._recorder.state
         usage = state["usage"]
-        # Silence is a worker that says nothing and waits for nothing: an open question, a retry that is due later and a tool
-        # at work are no silence. The wall clock bounds those.
-        waits = bool(self._questions.pending or state["open_tools"])
-        until = part(state, "retrying").get("until")
-        if waits or (until is not None and until > self._clock.now()):
-            self._active = now
         return Measures(
-            elapsed=now - self._begun, idle=now - self._active, output_bytes=self._output_bytes, events_bytes=self._recorder.size,
+            elapsed=now - self._begun, idle=self._minder.tracker.silent, output_bytes=self._output_bytes, events_bytes=self._recorder.size,
             turns=state["turns"], tokens=used_tokens(usage), cost_usd=usage.get("cost_usd"),
         )  # fmt: skip
 
     def _mind_limits(self, now: float) -> None:
         self._recorder.record(self._spending.price(self._recorder.state))
         measures = self._measures(now)
-        for breach in (*check_limits(self._spec.limits, measures), *self._spending.check(measures)):
+        for breach in (*check_limits(self._limits, measures), *self._spending.check(measures)):
             self._breach(breach)
 
     def _breach(self, breach: Breach) -> None:
@@ -264,8 +261,8 @@ class Watch:
     def _mind_linger(self, now: float) -> None:
         """A worker that gave its result and was told that nothing more comes has to go."""
         state = self._recorder.state
-        idle = now - self._active
-        if self._closed_input and state["results"] and not self._descent.begun and idle >= LINGER_SECONDS:
+        done = self._closed_input and state["results"] and not self._descent.begun
+        if done and self._minder.tracker.unheard(now) >= LINGER_SECONDS:
             self._descent.shoo(now)
 
     # ------------------------------------------------------------ the end
@@ -293,7 +290,7 @@ class Watch:
             "leftovers": leftovers,
             **self._dropped(),
         }
-        if self._descent.lingered:
+        if self._descent.lingered or self._descent.heeded:
             exit_status = Exit(0, None)
         self.ending = worker.session.ending(exit_status.code, exit_status.signal)
         self._selector.close()
