@@ -78,10 +78,11 @@ SHAPES: dict[str, Shape] = {
     ev.RUN_WAITING: {"kind": _text, "until?": _number, "question_id?": _text},
     ev.RUN_RESUMED: {"after": _text},
     ev.RUN_INSTRUCTED: {"control_id": _text, "chars": _number, "delivered": _flag, "how": _text},
-    ev.TOOL_STARTED: {"id": _text, "tool": _text, "kind": _text, "target": _text, "paths?": _texts, "parent?": _text},
+    ev.TOOL_STARTED: {"id": _text, "tool": _text, "kind": _text, "target": _text, "paths?": _texts, "parent?": _text, "deadline_s?": _number},
     ev.TOOL_FINISHED: {"id": _text, "ok": _flag, "note?": _text},
     ev.POLICY_DECIDED: {
         "tool": _text, "decision": _text, "rule": _text, "kind?": _text, "target?": _text, "reason?": _text, "tool_use_id?": _text,
+        "by?": _text, "correlation_id?": _text, "risk?": _text,
     },
     ev.SYSTEM_STDERR: {"text": _text},
     ev.SYSTEM_UNPARSED: {"text": _text, "bytes": _number},

@@ -28,7 +28,7 @@ Measurement = Callable[[Path, bool], list[Row]]
 MEASUREMENTS: dict[str, Measurement] = {
     "tools": surface.tool_list, "door": surface.start, "use": surface.first_use, "cli": surface.command_line,
     "starts": scale.starts, "polls": scale.polls, "supervisor": supervision.supervisor, "sandbox": confinement.confinement,
-    "throughput": supervision.throughput,
+    "reserving": supervision.reserving, "throughput": supervision.throughput,
     "latency": supervision.latency, "line": supervision.one_line, "stop": supervision.stopping, "reads": supervision.reads_while_writing,
 }  # fmt: skip
 LONG: dict[str, Measurement] = {"soak": soak.fifty_workers}

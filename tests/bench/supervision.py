@@ -14,10 +14,13 @@ from bench import history
 from bench.door import Door, memory_mb, size
 from bench.live import NO_BUDGETS, listen, live_run, until
 from bench.place import environment
-from bench.table import Row, counted, timed
+from bench.table import Row, counted, ms, timed
 from cc_orchestrator.core import events as ev
-from cc_orchestrator.runs.spec import Limits
+from cc_orchestrator.core.ids import new_id
+from cc_orchestrator.runs.accounts import enter, extend, read_budgets
+from cc_orchestrator.runs.spec import Limits, RunSpec
 from cc_orchestrator.store.journal import read_page
+from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
 from kit.waiting import alive
 
@@ -54,6 +57,31 @@ def supervisor(folder: Path, quick: bool) -> list[Row]:
         counted("supervisor: memory (RSS)", "<= 16 MB", "43.7 MB", f"{memory:.1f} MB", memory <= 16),
         timed("supervisor: run.created -> run.started", 80, "324 ms", starts[1:], goal="<= 80 ms"),
     ]
+
+
+def reserving(folder: Path, quick: bool) -> list[Row]:
+    """What a run waits for when it takes its next slice of a day's and the workspace's budget, twenty live runs beside it."""
+    workspace = history.make_workspace(folder / "repo", 50)
+    budgets = {"day": {"max_cost_usd": 100}, "workspace": {"max_tokens": 10**9}}
+    Path(workspace.budget_settings).write_text(json.dumps(budgets), encoding="utf-8")
+    specs = [_spec(workspace, number) for number in range(21)]
+    for spec in specs:
+        os.makedirs(workspace.run(spec.run_id))
+        enter(workspace, read_budgets(workspace), spec)
+    samples = [
+        ms(lambda step=step: extend(workspace, specs[0], {"runs": 1, "cost_usd": 0.001 * step, "tokens": 100 * step}))
+        for step in range(20 if quick else 200)
+    ]
+    return [timed("budget: the next slice of two, 20 runs beside it", None, "none", samples)]
+
+
+def _spec(workspace: Workspace, number: int) -> RunSpec:
+    now = time.time()
+    return RunSpec(
+        run_id=new_id("run", now=now), task_id=new_id("task", now=now), created_at=now, workspace_root=workspace.root,
+        repository=workspace.repository, cwd=workspace.root, adapter="fake", executable="", role="testing", allow_write=False,
+        prompt_sha256="", prompt_bytes=0, task=f"run {number}",
+    )  # fmt: skip
 
 
 def throughput(folder: Path, quick: bool) -> list[Row]:

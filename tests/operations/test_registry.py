@@ -185,7 +185,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "cc_rollback_run": (SAME, ""), "cc_verify_run": (ALIAS, "cc_verify"), "cc_score_worker": (SAME, ""),
     "cc_decision_review": (SAME, ""), "cc_export_report": (SAME, ""), "cc_controller_report": (LATER, ""),
     "cc_pressure_report": (LATER, ""), "cc_dashboard": (LATER, ""), "cc_queue_submit": (LATER, ""), "cc_queue_tick": (LATER, ""),
-    "cc_queue_status": (LATER, ""), "cc_queue_cancel": (LATER, ""), "cc_queue_policy": (LATER, ""), "cc_cost_guard": (LATER, ""),
+    "cc_queue_status": (LATER, ""), "cc_queue_cancel": (LATER, ""), "cc_queue_policy": (LATER, ""), "cc_cost_guard": (SAME, ""),
     "cc_usage_summary": (LATER, ""), "cc_upgrade_check": (LATER, ""), "cc_mock_stream_test": (SAME, ""), "cc_prompt_pack": (LATER, ""),
     "cc_init_workspace": (SAME, ""), "cc_workspace_status": (SAME, ""), "cc_migrate_data": (LATER, ""), "cc_clean_workspace": (LATER, ""),
     "cc_archive_runs": (LATER, ""), "cc_repair_mcp_paths": (LATER, ""), "cc_folder_policy": (LATER, ""), "cc_write_claude_md": (LATER, ""),

@@ -424,3 +424,19 @@ def test_a_cost_budget_is_watched_between_the_turns(tmp_path: Path, model_stub: 
     run_id = play(door, max_cost_usd=0.5)
     assert end(door, run_id) == ("budget_exceeded", "max_cost")
     assert 0.5 <= door.state(run_id)["usage"]["cost_usd"] < 1.3
+
+
+def test_runs_share_a_days_budget_and_are_told_when_it_runs_low(tmp_path: Path, model_stub: ModelStub) -> None:
+    step = Turn(calls=(Call("Bash", {"command": "cat README.md"}),), usage=Usage(100_000, 10))
+    model_stub.add(Script([step] * 16, after=say("stopped in time")))
+    door = door_for(tmp_path, model_stub)
+    door.call("cc_budget", action="set", budget={"day": {"max_cost_usd": 4.5}, "request_cost_usd": 0.31})
+    run_id = play(door)
+    state = door.state(run_id)
+    assert end(door, run_id) == ("budget_exceeded", "day_budget")
+    assert state["cost_source"] == "provider"
+    assert 3.5 <= state["usage"]["cost_usd"] <= 4.5
+    assert any(data["delivered"] for data in door.data(run_id, "run.instructed"))
+    (row,) = door.call("cc_budget")["budgets"]
+    assert row["limits"]["cost_usd"]["used"] == pytest.approx(state["usage"]["cost_usd"], abs=1e-6)
+    assert "holders" not in row

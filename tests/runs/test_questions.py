@@ -134,7 +134,7 @@ def test_policy_answers_what_it_may_and_the_rest_asks(tmp_path: Path) -> None:
     question = door.until_event(run_id, "question.asked")
     assert (question["tool"], question["target"]) == ("WebFetch", "https://example.org")
     decided = [(data["decision"], data["rule"]) for data in door.data(run_id, "policy.decided")]
-    assert decided == [("allow", "read.anywhere"), ("deny", "command.orchestrator"), ("ask", "network.asks")]
+    assert decided == [("allow", "read.anywhere"), ("deny", "orchestrate.never"), ("ask", "network.asks")]
     door.call("cc_answer", run_id=run_id, decision="deny", text="not today")
     door.finish(run_id)
     assert said(door, run_id)[2] == "answer: deny not today"

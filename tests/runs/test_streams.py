@@ -16,7 +16,7 @@ from cc_orchestrator.core.asking import Ask
 from cc_orchestrator.core.clock import SystemClock
 from cc_orchestrator.core.errors import Unavailable
 from cc_orchestrator.core.late import Late
-from cc_orchestrator.policy.rules import Posture
+from cc_orchestrator.policy.judge import Unjudged
 from cc_orchestrator.runs.artifacts import KEEP_CHECKPOINTS, Artifacts
 from cc_orchestrator.runs.closing import receipt
 from cc_orchestrator.runs.fold import fold
@@ -223,7 +223,7 @@ def test_a_replay_of_the_recorded_bytes_gives_what_was_recorded(tmp_path: Path) 
 
 def test_a_clock_set_back_harms_no_deadline() -> None:
     clock = FakeClock()
-    questions = Questions(Posture(allow_write=False, cwd="/x", outbox="/y"), 10.0)
+    questions = Questions(Unjudged("none here"), 10.0)
     questions.take(Ask("k", "clarification", "which?"), now=clock.now(), mono=clock.mono())
     clock.set_wall(0.0)
     assert questions.expire(clock.mono()) == []
@@ -258,7 +258,7 @@ def test_a_supervisor_needs_the_standard_library_and_our_own_rooms_only() -> Non
     )
     tops, rooms = (set(row.split()) for row in done.stdout.splitlines())
     assert tops - set(sys.stdlib_module_names) - {"__main__", "cc_orchestrator"} == set()
-    assert rooms == {"core", "store", "host", "adapters", "policy", "runs"}
+    assert rooms == {"core", "store", "host", "adapters", "routing", "policy", "runs"}
     assert tops & {*get_args(Late), "dataclasses", "hashlib", "tempfile"} == set(), (
         "loaded when needed, not at the start"
     )

@@ -81,6 +81,7 @@ class WorkerRequest(NamedTuple):
     options: dict[str, Any] = _NONE  # adapter specific, e.g. the fake's script
     tree: str | None = None  # root of a write run's own worktree; cwd may be a subfolder of it
     route: dict[str, Any] = _NONE  # what routing read from the CLI's own configuration
+    metered: bool = False  # a budget shared with other runs needs its figures while it works
 
 
 class Invocation(NamedTuple):

@@ -82,7 +82,7 @@ class ClaudeAdapter:
 
     def declare(self, request: WorkerRequest) -> list[str]:
         """Budgets of tokens and cost are read after each turn: the turn that crosses one is still paid."""
-        if request.max_tokens is None and request.max_cost_usd is None:
+        if request.max_tokens is None and request.max_cost_usd is None and not request.metered:
             return []
         return ["tokens and cost are read after each turn: the turn that uses a budget up is still paid"]
 

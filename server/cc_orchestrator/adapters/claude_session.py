@@ -15,7 +15,7 @@ from cc_orchestrator.adapters import claude_events as events
 from cc_orchestrator.adapters import lines
 from cc_orchestrator.adapters.base import CloseInput, Effect, Ending, WorkerRequest
 from cc_orchestrator.adapters.claude_control import Pending
-from cc_orchestrator.adapters.claude_tools import tool_call
+from cc_orchestrator.adapters.claude_tools import call_deadline, tool_call
 from cc_orchestrator.adapters.claude_usage import Meter
 from cc_orchestrator.adapters.lines import Object, number_at, object_at, text_at
 from cc_orchestrator.core import events as ev
@@ -156,7 +156,13 @@ class ClaudeSession:
                 call_id = line(text_at(block, "id"), 100)
                 effects.append(
                     lines.tool_started(
-                        call_id, call.tool, call.kind, call.target, paths=call.paths, parent=line(parent, 100)
+                        call_id,
+                        call.tool,
+                        call.kind,
+                        call.target,
+                        paths=call.paths,
+                        parent=line(parent, 100),
+                        deadline_s=call_deadline(call, object_at(block, "input")),
                     )
                 )
         return effects
@@ -178,7 +184,8 @@ class ClaudeSession:
     @property
     def _budgeted(self) -> bool:
         """Figures between results cost a request each, so they are asked for only when a budget needs them."""
-        return self._request.max_tokens is not None or self._request.max_cost_usd is not None
+        request = self._request
+        return request.metered or request.max_tokens is not None or request.max_cost_usd is not None
 
     def _user(self, value: Object, _original: bytes) -> list[Effect]:
         return [events.tool_finished(block) for block in events.tool_results(object_at(value, "message"))]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 
-from cc_orchestrator.adapters.lines import Object, text_at
+from cc_orchestrator.adapters.lines import Object, number_at, text_at
 from cc_orchestrator.core.asking import ToolCall, ToolKind
 from cc_orchestrator.core.text import line
 
 _TARGET = 300
+#: What Bash gives a command that names no timeout.
+DEFAULT_SECONDS = 120.0
 KINDS: dict[str, ToolKind] = {
     "Read": "read", "NotebookRead": "read", "Glob": "read", "Grep": "read", "LS": "read", "LSP": "read",
     "Edit": "edit", "Write": "edit", "MultiEdit": "edit", "NotebookEdit": "edit",
@@ -46,6 +48,14 @@ def tool_call(tool: str, given: Object, cwd: str) -> ToolCall:
         pattern = text_at(given, "pattern")
         return ToolCall(tool, kind, f"{pattern} in {path}" if pattern else path, paths)
     return ToolCall(tool, kind, _target(given))
+
+
+def call_deadline(call: ToolCall, given: Object) -> float | None:
+    """Seconds after which the CLI ends a command, or goes on without it."""
+    if call.tool != "Bash":
+        return None
+    own = number_at(given, "timeout")
+    return DEFAULT_SECONDS if own is None else own / 1000
 
 
 def _target(given: Object) -> str:

@@ -244,7 +244,16 @@ class FakeSession:
 
     def _tool_start(self, value: Object) -> list[Effect]:
         call = _call(value, "kind")
-        return [lines.tool_started(_id(value), call.tool, call.kind, call.target, paths=call.paths)]
+        return [
+            lines.tool_started(
+                _id(value),
+                call.tool,
+                call.kind,
+                call.target,
+                paths=call.paths,
+                deadline_s=number_at(value, "deadline_s"),
+            )
+        ]
 
     def _tool_end(self, value: Object) -> list[Effect]:
         return [lines.tool_finished(_id(value), ok=value.get("ok") is True, note=text_at(value, "note"))]

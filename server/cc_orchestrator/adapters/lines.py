@@ -91,14 +91,16 @@ def result(text: str, *, is_error: bool, index: int, reason: str | None = None, 
 
 
 def tool_started(
-    call_id: str, tool: str, kind: str, target: str, *, paths: tuple[str, ...] = (), parent: str = ""
-) -> Fact:
-    """The fact of a tool call's begin."""
+    call_id: str, tool: str, kind: str, target: str, *, paths: tuple[str, ...] = (), parent: str = "", deadline_s: float | None = None,
+) -> Fact:  # fmt: skip
+    """The fact of a tool call's begin. `deadline_s`: after so many seconds the CLI itself ends the call."""
     data: Object = {"id": call_id, "tool": line(tool, 100), "kind": kind, "target": line(target, TARGET_BYTES)}
     if paths:
         data["paths"] = [cut(clean(path), TARGET_BYTES) for path in paths]
     if parent:
         data["parent"] = parent
+    if deadline_s is not None:
+        data["deadline_s"] = deadline_s
     return Fact(ev.TOOL_STARTED, data)
 
 

@@ -13,28 +13,34 @@ from typing import Any, NamedTuple, cast
 
 VERSION = 1
 
-RUN_CREATED = "run.created"  # launch: {task_id, adapter, model, role, allow_write, cwd, limits, parent_run_id?}
+RUN_CREATED = "run.created"  # launch: {task_id, adapter, model, role, allow_write, cwd, limits, parent_run_id?, scope?: {allow, deny}}
 RUN_STARTED = "run.started"  # {pid, pid_start, supervisor_pid, containment, cwd, branch?, base?}
 RUN_SESSION = "run.session"  # {session_id, model?, cli_version?, permission_mode?, tools?: int}
 RUN_MESSAGE = "run.message"  # {text, chars}: what the worker said, cut
 RUN_TURN = "run.turn"  # {turn}: a model turn began
 RUN_RETRYING = "run.retrying"  # {attempt, max?, delay_s?, status?, cause}: the CLI waits and tries again
 # {model?, models?: {name: figures}, input_tokens?, output_tokens?, cache_read_tokens?, cache_write_tokens?, reasoning_tokens?, cost_usd?,
-#  total: bool, session_totals?: figures of the whole conversation}; input tokens are those not read from or written to a cache
+#  total: bool, cost_source?: override|cc-switch|table (a price table's, ours; else the provider's), session_totals?: figures of the
+#  whole conversation}; input tokens are those not read from or written to a cache
 RUN_USAGE = "run.usage"
 RUN_RESULT = "run.result"  # {text, is_error, reason?, turns?, index}: one result; a process may give several
 RUN_WAITING = "run.waiting"  # {kind: question|approval|rate_limit, until?, question_id?}
 RUN_RESUMED = "run.resumed"  # {after: kind}
-RUN_LIMIT = "run.limit"  # {limit, measured, allowed, level: soft|hard, action}
+RUN_LIMIT = "run.limit"  # {limit: max_tokens, day.max_tokens, …, measured, allowed, level: soft|hard, action}
+# The supervisor's judgement, told when it begins and ends: {liveness: slow|suspected_stall|waiting, or what it is again, was, code,
+#  why, since?, evidence?: {idle_s, quiet_s?, cpu?, sockets?, heard_s?, moves?, tool?, tool_s?}}
+RUN_LIVENESS = "run.liveness"
 RUN_INSTRUCTED = "run.instructed"  # {control_id, chars, delivered: bool, how}
 RUN_STOPPING = "run.stopping"  # {reason, step: conclude|interrupt|terminate|kill, by?}
 RUN_EXITED = "run.exited"  # {exit?, signal?, leftovers: int}
 RUN_SNAPSHOT = "run.snapshot"  # {ref, commit, tree, base, head, committed: int, uncommitted: bool, files, ...}
 RUN_FINISHED = "run.finished"  # {status, reason, exit?, signal?, usage, models, completion, detail?}
 RUN_LOST = "run.lost"  # a sweep: {reason, killed: int, detail}
-TOOL_STARTED = "tool.started"  # {id, tool, kind, target, paths?: [...], parent?}
+TOOL_STARTED = (
+    "tool.started"  # {id, tool, kind, target, paths?: [...], parent?, deadline_s?: what the CLI itself gives the call}
+)
 TOOL_FINISHED = "tool.finished"  # {id, ok, note?}
-POLICY_DECIDED = "policy.decided"  # {tool, kind, target, decision: allow|ask|deny, rule, reason, tool_use_id?}
+POLICY_DECIDED = "policy.decided"  # {tool, kind, target, decision: allow|ask|deny, rule, by, correlation_id, reason?, risk?, tool_use_id?}
 QUESTION_ASKED = "question.asked"  # {question_id, kind, text, options, default, deadline, tool?, target?}
 QUESTION_ANSWERED = "question.answered"  # {question_id, decision, by, text?}
 ARTIFACT_MASKED = "artifact.masked"  # {kind, count, stream}

@@ -9,7 +9,7 @@ from cc_orchestrator.core.clock import SystemClock
 from cc_orchestrator.core.errors import InvalidRequest
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-PREFIXES = ("run", "task", "wf", "ver", "rev", "fix", "dlv", "oi", "q", "apr", "team")
+PREFIXES = ("run", "task", "wf", "ver", "rev", "fix", "dlv", "oi", "q", "apr", "grt", "team")
 _ID = re.compile("(" + "|".join(PREFIXES) + ")_[0-9a-hjkmnp-tv-z]{20}")
 
 

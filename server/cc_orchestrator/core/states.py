@@ -25,6 +25,11 @@ REASONS: dict[str, str] = {
     "max_cost": "budget_exceeded",
     "output_bytes": "budget_exceeded",
     "events_bytes": "budget_exceeded",
+    "task_budget": "budget_exceeded",       # what all runs of a task, workflow, day or workspace share
+    "workflow_budget": "budget_exceeded",
+    "day_budget": "budget_exceeded",
+    "workspace_budget": "budget_exceeded",
+    "budget_unknown": "budget_exceeded",    # what is left of a budget cannot be told, and that was not allowed
     "timeout": "timed_out",
     "silence": "timed_out",
     "user_requested": "stopped",

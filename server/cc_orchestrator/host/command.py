@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import selectors
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from cc_orchestrator.core.clock import Clock
@@ -87,10 +87,10 @@ class _Log:
 class _Stream:
     """One pipe of the command: bytes in, masked lines into the log."""
 
-    def __init__(self, fd: int, log: _Log) -> None:
+    def __init__(self, fd: int, log: _Log, known: Sequence[bytes]) -> None:
         self.fd = fd
         self._log = log
-        self._masker = Masker()
+        self._masker = Masker(known)
 
     def take(self) -> bool:
         """Read what is there; False at the end of the pipe."""
@@ -107,11 +107,11 @@ class _Stream:
 
 def run_command(
     command: Command, *, cwd: str, env: Mapping[str, str], seconds: float, log_path: str, tree: Tree, clock: Clock,
-    stop: Callable[[], bool] | None = None, wrapped: bool = False,
+    stop: Callable[[], bool] | None = None, wrapped: bool = False, known: Sequence[bytes] = (),
 ) -> Ran:  # fmt: skip
     """Run one command to its end, its deadline (`seconds`) or until `stop` says so; nothing of it lives on. Raises OSError (the log).
 
-    `wrapped`: what is started is a sandbox, and the command is below it.
+    `known`: secrets of its environment, masked in the log. `wrapped`: what is started is a sandbox, and the command is below it.
     """
     begun = clock.mono()
     try:
@@ -121,7 +121,7 @@ def run_command(
         return Ran(command.shown, outcome, None, None, 0.0, 0, 0, "", line(str(error), 200))
     tree.adopt(child, wrapped=wrapped)
     log = _Log(log_path)
-    streams = [_Stream(child.stdout, log), _Stream(child.stderr, log)]
+    streams = [_Stream(child.stdout, log, known), _Stream(child.stderr, log, known)]
     try:
         end = _pump(child, streams, begun + seconds, tree, clock, stop)
         alive = end is None

@@ -10,8 +10,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
 
 from cc_orchestrator.core.errors import Unavailable
+from cc_orchestrator.core.late import PACKAGES
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 #: "" is the folder of the caller, a user's project: a module of its own must not be found in place of the library's.
@@ -35,7 +38,19 @@ def detach_light(
     """Start `module.main(args)` in `env`; on Linux with the standard library only. Raises OSError, Unavailable."""
     # -S and -E: no site-packages, no PYTHON* variables; twice as fast and a third of the memory. Elsewhere psutil is needed.
     lean = ["-S"] if sys.platform == "linux" else []
-    _start([*lean, "-E", "-X", "utf8"], module, args, cwd, env, stdin_fd, pass_fds, stderr_path)
+    told = {**env, PACKAGES: _packages()} if lean else env
+    _start([*lean, "-E", "-X", "utf8"], module, args, cwd, told, stdin_fd, pass_fds, stderr_path)
+
+
+@cache
+def _packages() -> str:
+    """Where third-party modules lie for this interpreter: seen by the policy engine, which every installation has."""
+    spec = find_spec("cedarpy")
+    return (
+        os.path.dirname(os.path.dirname(spec.origin))
+        if spec is not None and spec.origin
+        else os.environ.get(PACKAGES, "")
+    )
 
 
 def detach(

@@ -14,13 +14,14 @@ from cc_orchestrator import __version__
 from cc_orchestrator.adapters.base import Adapter
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.adapters.catalog import names as adapter_names
-from cc_orchestrator.core.errors import CcError
+from cc_orchestrator.core.errors import CcError, InvalidRequest
 from cc_orchestrator.core.ids import new_id
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host import probe
 from cc_orchestrator.host.sandbox_probe import probe_sandbox
 from cc_orchestrator.host.tree import containment_level
+from cc_orchestrator.operations.canary import sing
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.runs.auditing import check_workspace_ledger
@@ -32,15 +33,25 @@ from cc_orchestrator.runs.wait import WatchedRun, wait_for
 from cc_orchestrator.store import index
 from cc_orchestrator.store.paths import Workspace, find_workspace
 from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.workflow.readiness import read_gates
+
+CANARY_SECONDS = 60.0
 
 
 class DoctorParams(Params):
     """Where to look."""
 
     cwd: str | None = None
+    canary: Annotated[
+        bool, Field(description="Also one real turn of each CLI (command line only; else cc_canary).")
+    ] = False
 
 
 def _doctor(ctx: Context, params: DoctorParams) -> dict[str, Any]:
+    if params.canary and (ctx.channel != "cli" or ctx.worker_run_id):
+        raise InvalidRequest(
+            "cc_doctor only reads; a canary starts a worker and costs a request", hint='cc_call {"name":"cc_canary"}'
+        )
     checks = [
         _python(),
         _git(ctx),
@@ -51,6 +62,7 @@ def _doctor(ctx: Context, params: DoctorParams) -> dict[str, Any]:
         _bell(),
         *_adapters(ctx),
         *_workspace(ctx, params),
+        *(sing(ctx, None, None, CANARY_SECONDS) if params.canary else ()),
     ]
     return {
         "ok": all(row["ok"] for row in checks if row.get("needed", True)), "version": __version__,
@@ -140,7 +152,10 @@ def _adapter(ctx: Context, adapter: Adapter) -> dict[str, Any]:
             needed=False,
         )
     ok, text = (True, "bundled") if not adapter.executables else probe.ask([path, "--version"], env=ctx.env)
-    return _check(f"adapter {adapter.name}", ok, text + _keys(adapter, ctx), needed=False)
+    gates = read_gates(ctx.env, adapter.name)
+    text += _keys(adapter, ctx) + "".join(f"; {gate.code}: {gate.text}" for gate in gates)
+    fix = "; ".join(gate.fix for gate in gates if gate.sure)
+    return _check(f"adapter {adapter.name}", ok and not any(gate.sure for gate in gates), text, fix, needed=False)
 
 
 def _keys(adapter: Adapter, ctx: Context) -> str:

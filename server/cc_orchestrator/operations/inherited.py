@@ -16,7 +16,7 @@ NOT_YET = frozenset({
     "cc_local_policy", "cc_calibrate_policy", "cc_benchmark_model", "cc_benchmark_suite", "cc_run_visible_agent", "cc_spawn_role_team",
     "cc_collect_team_results",
     "cc_controller_report", "cc_pressure_report", "cc_dashboard",
-    "cc_queue_submit", "cc_queue_tick", "cc_queue_status", "cc_queue_cancel", "cc_queue_policy", "cc_cost_guard", "cc_usage_summary",
+    "cc_queue_submit", "cc_queue_tick", "cc_queue_status", "cc_queue_cancel", "cc_queue_policy", "cc_usage_summary",
     "cc_upgrade_check", "cc_prompt_pack", "cc_migrate_data", "cc_clean_workspace", "cc_archive_runs", "cc_repair_mcp_paths",
     "cc_folder_policy", "cc_write_claude_md", "cc_workflow_validate", "cc_workflow_dry_run", "cc_workflow_run", "cc_workflow_status",
     "cc_workflow_retry_node", "cc_workflow_stop", "cc_workflow_report", "cc_handoff_template", "cc_handoff_validate",

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, ValidationError
 
 from cc_orchestrator.adapters.catalog import names as adapter_names
-from cc_orchestrator.core.errors import CcError, Corrupt, InvalidRequest
+from cc_orchestrator.core.errors import CcError, Corrupt, InvalidRequest, PolicyDenied
 from cc_orchestrator.core.late import load
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.policy.trust import Effective, effective
 from cc_orchestrator.routing.route import choose_route
 from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import Launched, LaunchRequest, launch
@@ -29,6 +30,9 @@ from cc_orchestrator.store.paths import Workspace, existing_folder
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.tasks.record import create_task, drop_task
 from cc_orchestrator.verify.commands import is_repeatable, parse_commands
+from cc_orchestrator.workflow.readiness import require_ready
+from cc_orchestrator.workflow.secrets import lend_secrets, with_secrets
+from cc_orchestrator.workflow.standing import profile_of, read_ceilings
 from cc_orchestrator.workflow.workers import cli_route
 
 ROLES = (
@@ -51,6 +55,9 @@ class ScopeParams(Params):
 
     allow: Annotated[list[str], Field(max_length=200)] = []
     deny: Annotated[list[str], Field(max_length=200)] = []
+    commands: Annotated[
+        list[str], Field(max_length=100, description="Beginnings of allowed commands; default: any in its tree.")
+    ] = []
     max_diff_lines: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
@@ -77,12 +84,21 @@ class RunParams(Params):
     risk: Annotated[
         Literal["low", "medium", "high"] | None, Field(description="Reviews needed to accept: none, one, two.")
     ] = None
+    trust: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=3,
+            description="T0 reads, T1 own tree (default of a writer), T2 may ask for risky acts, T3 alone in fs.",
+        ),
+    ] = None
     sandbox: Annotated[
         Literal["none", "worktree", "fs", "fs+net"] | None,
         Field(description="How far it is held; refused if it cannot be had. Default: worktree, or none for a reader."),
     ] = None
     sandbox_hosts: Annotated[list[Host], Field(max_length=50, description="More hosts at fs+net.")] = []
     worktree: WorktreeParams | None = None
+    secrets: Annotated[list[str], Field(max_length=20, description="Granted variables, by name.")] = []
     context: Annotated[str, Field(max_length=MAX_TASK)] = ""
     client_request_id: Annotated[str | None, Field(description="Repeat-safe: same id, same run.")] = None
     script: Annotated[
@@ -92,6 +108,7 @@ class RunParams(Params):
     timeout_seconds: Seconds = 1800.0
     silence_seconds: Seconds | None = 600.0
     question_seconds: Seconds = 300.0
+    on_stall: Literal["report", "nudge", "recover"] = "report"
     max_turns: Annotated[int, Field(ge=1, le=10_000)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000_000)] | None = None
     max_cost_usd: Annotated[float, Field(gt=0, le=100_000)] | None = None
@@ -114,7 +131,7 @@ class RunAndWaitParams(RunParams):
 
 def limits_of(params: RunParams) -> Limits:
     """The run's budgets."""
-    names = ("timeout_seconds", "silence_seconds", "question_seconds", "max_turns", "max_tokens", "max_cost_usd", "max_output_bytes",
+    names = ("timeout_seconds", "silence_seconds", "question_seconds", "on_stall", "max_turns", "max_tokens", "max_cost_usd", "max_output_bytes",
              "max_events_bytes", "soft_output_bytes", "output_budget_policy", "kill_on_excessive_output", "final_only",
              "final_max_chars")  # fmt: skip
     return Limits(**{name: getattr(params, name) for name in names})
@@ -183,6 +200,21 @@ def _yaml(text: str, path: str) -> Any:
         raise InvalidRequest(f"script {path} is no YAML: {error}") from error
 
 
+def _trust(ctx: Context, workspace: Workspace, params: RunParams) -> Effective:
+    """The least of what is asked for, the profile and the workspace. InvalidRequest for a writer that may not write."""
+    asked = params.trust if params.trust is not None else int(params.allow_write)
+    ceilings = read_ceilings(workspace, profile_of(params.adapter, params.profile), ctx.clock)
+    found = effective(asked, ceilings.profile, ceilings.workspace, params.sandbox or "none")
+    if params.allow_write and found.level == 0:
+        raise PolicyDenied(
+            f"{params.adapter} is at T0 here and may only read ({found.limited_by or 'as asked'})",
+            hint="allow_write=false; or a person raises it: cc-orchestrator trust set",
+        )
+    if not params.allow_write and found.level > 0:
+        return Effective(0)
+    return found
+
+
 def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     """Check, record the task, launch."""
     if params.role not in ROLES:
@@ -193,7 +225,13 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     cwd = existing_folder(params.cwd or ctx.cwd)
     workspace = workspace_of(ctx, cwd)
     options = _options(params, cwd)
+    declared = require_ready(ctx.env, route.adapter)
     prepare_workspace(ctx, workspace)
+    setup = _setup(workspace, params)
+    trust = _trust(ctx, workspace, params)
+    trust_told = (f"trust is T{trust.level}: {trust.limited_by}",) if trust.limited_by else ()
+    lent = lend_secrets(workspace, params.secrets, ctx.env, "", ctx.clock)
+    setup = setup._replace(secrets=lent.host)
     scope = params.scope or ScopeParams()
     task_id = create_task(
         workspace, params.task, scope=scope.model_dump(), channel=ctx.channel, clock=ctx.clock, risk=params.risk
@@ -201,9 +239,10 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     request = LaunchRequest(
         task=params.task, task_id=task_id, cwd=cwd, adapter=route.adapter, role=params.role, profile=params.profile, model=route.model,
         context=params.context, allow_write=params.allow_write,
-        scope=Scope(tuple(scope.allow), tuple(scope.deny), scope.max_diff_lines), limits=limits_of(params), setup=_setup(workspace, params),
+        scope=Scope(tuple(scope.allow), tuple(scope.deny), tuple(scope.commands), scope.max_diff_lines), limits=limits_of(params), setup=setup,
         partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id, channel=ctx.channel,
-        route=cli_route(ctx.env, route.adapter, cwd), sandbox=params.sandbox,
+        route=with_secrets(cli_route(ctx.env, route.adapter, cwd), lent), secrets=tuple(dict.fromkeys(params.secrets)), sandbox=params.sandbox,
+        trust=trust.level, declared=(*declared, *trust_told),
         sandbox_hosts=tuple(host if ":" in host else f"{host}:443" for host in params.sandbox_hosts),
     )  # fmt: skip
     try:

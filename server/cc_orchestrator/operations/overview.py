@@ -18,7 +18,7 @@ from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.size import drop_empty, fit, size_of
 from cc_orchestrator.operations.watching import SMALL, head
 from cc_orchestrator.runs.reading import read_run
-from cc_orchestrator.runs.summary import liveness, next_call, summarize
+from cc_orchestrator.runs.summary import next_call, summarize, tell_liveness
 from cc_orchestrator.store import index
 from cc_orchestrator.store.jobdir import live_jobs
 from cc_orchestrator.store.paths import Workspace
@@ -26,6 +26,7 @@ from cc_orchestrator.store.rundir import RunDir
 
 #: So many live runs are looked at; a workspace with more shows the latest.
 _MOST_READ = 40
+_URGENT = frozenset({"waiting", "rate_limited", "provider_down", "suspected_stall", "slow"})
 
 
 class RunStatusParams(Params):
@@ -69,7 +70,7 @@ def _row(workspace: Workspace, row: dict[str, Any], now: float) -> dict[str, Any
         path = workspace.run(str(row["run_id"]))
         if os.path.isdir(path):
             state = read_run(RunDir(path)).state
-            out.update(status=state["status"], reason=state["reason"], liveness=liveness(state, now))
+            out.update(status=state["status"], reason=state["reason"], **tell_liveness(state, now))
             out["elapsed_s"] = round(now - float(row["created_at"]))
     return {key: value for key, value in out.items() if value is not None}
 
@@ -85,7 +86,7 @@ def _status(ctx: Context, params: StatusParams) -> dict[str, Any]:
     now = ctx.clock.now()
     live = [_row(workspace, row, now) for row in index.select(workspace.index, "finished_at is null", limit=_MOST_READ)]
     live = [row for row in live if row["status"] in LIVE]
-    urgent = [row for row in live if row["status"] == "waiting" or row.get("liveness") == "slow"]
+    urgent = [row for row in live if row.get("liveness") in _URGENT]
     rest = [row for row in live if row not in urgent]
     recent = [_row(workspace, row, now) for row in index.select(workspace.index, "finished_at is not null", limit=4)]
     out = drop_empty({

@@ -19,7 +19,7 @@ from cc_orchestrator.operations.place import JOBS, locate_job, locate_run
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.size import drop_empty, fit, size_of
 from cc_orchestrator.runs.reading import read_run
-from cc_orchestrator.runs.summary import brief_event, liveness, next_call, summarize
+from cc_orchestrator.runs.summary import brief_event, next_call, summarize, tell_liveness
 from cc_orchestrator.runs.wait import Look, Wake, Watched, WatchedRun, Woken, wait_for
 from cc_orchestrator.store.journal import START, Cursor, last_events, parse_cursor, read_page
 from cc_orchestrator.store.rundir import RunDir
@@ -145,7 +145,7 @@ def _wait(ctx: Context, params: WaitParams) -> dict[str, Any]:
         woke[0]["summary"] = summarize(result.woke[0][0].reading.state, now, said=400)
     pending = [
         {"id": item.id, "status": look.status}
-        | ({"liveness": liveness(item.reading.state, now)} if isinstance(item, WatchedRun) else {})
+        | (tell_liveness(item.reading.state, now) if isinstance(item, WatchedRun) else {})
         for item, look in result.pending
     ]
     return {

@@ -140,7 +140,7 @@ class Held:
 
     def run(
         self, command: Command, *, cwd: str, env: Mapping[str, str], seconds: float, log_path: str, clock: Clock,
-        readable: Sequence[str] = (), stop: Callable[[], bool] | None = None,
+        readable: Sequence[str] = (), stop: Callable[[], bool] | None = None, known: Sequence[bytes] = (),
     ) -> Ran:  # fmt: skip
         """As `run_command`, held. `readable`: folders that this command sees beside what every one sees. Raises OSError (the log)."""
         wrapped = False
@@ -150,7 +150,8 @@ class Held:
             except SpawnError as error:
                 return _refuse(command, "not_found" if error.missing else "not_started", str(error))
         ran = run_command(
-            command, cwd=cwd, env=env, seconds=seconds, log_path=log_path, tree=self._tree, clock=clock, stop=stop, wrapped=wrapped
+            command, cwd=cwd, env=env, seconds=seconds, log_path=log_path, tree=self._tree, clock=clock, stop=stop, wrapped=wrapped,
+            known=known,
         )  # fmt: skip
         return self._judge(command, ran)
 

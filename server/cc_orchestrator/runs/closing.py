@@ -12,6 +12,7 @@ from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import cut, line
+from cc_orchestrator.runs.accounts import settle_run
 from cc_orchestrator.runs.anchoring import anchor_ledger
 from cc_orchestrator.runs.approvals import record_approvals
 from cc_orchestrator.runs.fold import claimed, part
@@ -124,6 +125,7 @@ def settle(spec: RunSpec, state: State, clock: Clock, *, again: bool = False) ->
     try:
         # Before the run's own: that one says that nothing is left to do.
         record_approvals(workspace, spec, state, clock)
+        settle_run(workspace, spec, state)
         ledger.append(workspace.ledger, receipt(spec, state, clock), once=again)
         index.put(workspace.index, [index_row(spec, state)])
     except (OSError, CcError):
@@ -163,7 +165,7 @@ def receipt(spec: RunSpec, state: State, clock: Clock) -> dict[str, Any]:
     snapshot = part(state, "snapshot")
     observed = {
         "status": state["status"], "reason": state["reason"], "adapter": spec.adapter, "declared_model": state["model"],
-        "actual_model": state["actual_model"] or "unknown", "usage": state["usage"] or "unknown",
+        "actual_model": state["actual_model"] or "unknown", "usage": state["usage"] or "unknown", "cost_source": state["cost_source"],
         "result": snapshot.get("commit"), "tree": snapshot.get("tree"), "base": snapshot.get("base"),
         "files": snapshot.get("file_count"), "exit": state["exit"], "masked": state["masked"],
         "blocking_flags": [flag.code for flag in find_flags(state, clock.now()) if flag.blocking],

@@ -29,6 +29,7 @@ class Descent:
         self._grace = grace
         self._do = do
         self._ladder: Ladder | None = None
+        self._results = 0
         self.lingered = False
 
     @property
@@ -49,6 +50,7 @@ class Descent:
     def stop(self, stop: Stop, step: str) -> None:
         """End it, from `step` on; what is under way is only ever hastened."""
         if self._ladder is None:
+            self._results = self._recorder.state["results"]
             self._ladder = Ladder(stop, self._clock.mono(), first=step, grace=self._grace)
         elif not self._ladder.hard or step == "kill":
             self._ladder.escalate(stop, step)
@@ -100,8 +102,28 @@ class Descent:
         else:
             self._worker.kill_everything()
 
+    @property
+    def heeded(self) -> bool:
+        """Whether a worker that was given up for its silence gave a real result after all: what comes late is not thrown away."""
+        state = self._recorder.state
+        late = self._ladder is not None and self._ladder.stop.reason == "silence" and state["results"] > self._results
+        return late and state["claims_done"]
+
     def final_stop(self) -> Stop | None:
         """A ladder that never took a step, or only shooed a lingerer away, leaves the end to what the worker said."""
         if self._ladder is None or self.lingered or self._ladder.step == "":
+            return None
+        if self.heeded:
+            self._recorder.record(
+                [
+                    Fact(
+                        ev.SYSTEM_NOTICE,
+                        {
+                            "code": "late_result",
+                            "text": "it was given up for its silence and gave its result after all",
+                        },
+                    )
+                ]
+            )
             return None
         return self._ladder.stop

@@ -33,7 +33,8 @@ def fit_out(run: RunDir, spec: RunSpec, place: Place, recorder: Recorder, clock:
         stopped.extend(str(request.get("reason") or "") for request in control.read() if request.get("kind") == "stop")
         return bool(stopped)
 
-    env = worker_env(os.environ, (), {MARKER: spec.run_id})
+    env = worker_env(os.environ, spec.setup.secrets, {MARKER: spec.run_id})
+    known = [env[name].encode() for name in spec.setup.secrets if env.get(name)]
     cell = choose_cell([spec], os.environ)
     for number, argv in enumerate(spec.setup.install, 1):
         shown = line(mask(" ".join(argv).encode("utf-8", "replace"))[0].decode("utf-8", "replace"), 200)
@@ -42,7 +43,7 @@ def fit_out(run: RunDir, spec: RunSpec, place: Place, recorder: Recorder, clock:
             with Held(cell, spec.worktree or place.cwd, run.at("install"), spec.run_id, tree, spec.branch) as held:
                 ran = held.run(
                     Command(shown, argv), cwd=place.cwd, env=env, seconds=spec.setup.install_seconds,
-                    log_path=run.at(f"install-{number}.log"), clock=clock, stop=is_stopped,
+                    log_path=run.at(f"install-{number}.log"), clock=clock, stop=is_stopped, known=known,
                 )  # fmt: skip
         finally:
             tree.close()

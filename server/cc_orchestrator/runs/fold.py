@@ -10,6 +10,7 @@ from typing import Any
 
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.text import cut
+from cc_orchestrator.runs.commands import name_danger, runs_tests
 
 VERSION = 1
 State = dict[str, Any]
@@ -28,9 +29,11 @@ def new_state() -> State:
         "v": VERSION, "seq": 0, "status": "created", "reason": None, "detail": None, "run_id": None, "task_id": None,
         "adapter": None, "role": None, "model": None, "actual_model": None, "models": {}, "allow_write": False,
         "parent_run_id": None, "created_at": None, "started_at": None, "finished_at": None, "last_ts": None, "acted_at": None,
-        "session_id": None, "session_totals": {}, "usage": {}, "turns": 0, "messages": 0, "last_text": "",
+        "judged": None, "claims_done": False, "test": None, "dangers": [], "denials": [], "masked_at": [], "model_at": None, "scope": None,
+        "said_chars": 0,
+        "session_id": None, "session_totals": {}, "usage": {}, "cost_source": None, "turns": 0, "messages": 0, "last_text": "",
         "results": 0, "result": None, "tools": {}, "tool_count": 0, "tool_errors": 0, "open_tools": {}, "recent_tools": [], "timeline": [],
-        "files": {}, "questions": {}, "waiting": None, "retrying": None, "denied": 0, "limits": [], "masked": {},
+        "files": {}, "questions": {}, "waiting": None, "retrying": None, "denied": 0, "violations": 0, "limits": [], "masked": {},
         "notices": [], "stderr": "", "unparsed": 0, "oversized": 0, "instructions": 0, "stopping": None, "exit": None,
         "snapshot": None, "checkout": None, "pid": None, "pid_start": None, "containment": None, "completion": None,
         "findings": [], "sandbox": None, "sandbox_backend": None,
@@ -70,6 +73,14 @@ def apply(state: State, event: dict[str, Any]) -> None:
 def _acted(state: State, ts: float | None) -> None:
     """The worker did something: it is no longer waiting for a service."""
     state["acted_at"] = ts
+    if state["judged"] is not None:
+        # What was told of its silence is over.
+        state["judged"] = None
+    _served(state)
+
+
+def _served(state: State) -> None:
+    """The model's service answers again."""
     if state["retrying"] is not None:
         state["retrying"] = None
         if state["status"] == "waiting" and not _open_questions(state):
@@ -81,7 +92,7 @@ def _open_questions(state: State) -> list[str]:
 
 
 def _created(state: State, data: Data, ts: float | None) -> None:
-    for key in ("run_id", "task_id", "adapter", "role", "model", "allow_write", "parent_run_id"):
+    for key in ("run_id", "task_id", "adapter", "role", "model", "allow_write", "parent_run_id", "scope"):
         if key in data:
             state[key] = data[key]
     state["created_at"] = ts
@@ -97,29 +108,34 @@ def _started(state: State, data: Data, ts: float | None) -> None:
 
 def _session(state: State, data: Data, ts: float | None) -> None:
     _acted(state, ts)
+    state["claims_done"] = False
     state["session_id"] = data.get("session_id") or state["session_id"]
     if data.get("model"):
-        state["actual_model"] = data["model"]
+        state["actual_model"], state["model_at"] = data["model"], state["seq"]
 
 
 def _message(state: State, data: Data, ts: float | None) -> None:
     _acted(state, ts)
+    state["claims_done"] = False
     state["messages"] += 1
+    state["said_chars"] += int(data.get("chars") or 0)
     state["last_text"] = cut(str(data.get("text", "")), _TEXT)
 
 
 def _turn(state: State, data: Data, ts: float | None) -> None:
     _acted(state, ts)
+    state["claims_done"] = False
     state["turns"] = int(data["turn"]) if data.get("turn") is not None else state["turns"] + 1
 
 
 def _retrying(state: State, data: Data, ts: float | None) -> None:
     delay = data.get("delay_s")
     until = ts + delay if isinstance(ts, float | int) and isinstance(delay, float | int) else None
-    state["retrying"] = {**data, "until": until}
+    since = part(state, "retrying").get("since", ts)
+    state["retrying"] = {**data, "until": until, "ts": ts, "since": since}
     if data.get("cause") == "rate_limited":
         state["status"] = "waiting"
-        state["waiting"] = {"kind": "rate_limit", "until": until}
+        state["waiting"] = {"kind": "rate_limit", "until": until, "since": since}
 
 
 def _usage(state: State, data: Data, ts: float | None) -> None:
@@ -135,6 +151,8 @@ def _usage(state: State, data: Data, ts: float | None) -> None:
     ):
         if data.get(key) is not None:
             usage[key] = data[key] if data.get("total", True) else usage.get(key, 0) + data[key]
+    if data.get("cost_usd") is not None:
+        state["cost_source"] = data.get("cost_source") or "provider"
     if data.get("session_totals"):
         state["session_totals"] = data["session_totals"]
     models: dict[str, Any] = data.get("models") or {}
@@ -142,13 +160,14 @@ def _usage(state: State, data: Data, ts: float | None) -> None:
         if len(state["models"]) < 20:
             state["models"][name] = figures
     if data.get("model"):
-        state["actual_model"] = data["model"]
+        state["actual_model"], state["model_at"] = data["model"], state["seq"]
 
 
 def _result(state: State, data: Data, ts: float | None) -> None:
     _acted(state, ts)
     state["results"] += 1
-    state["result"] = {**data, "text": data.get("text", "")}
+    state["result"] = {**data, "text": data.get("text", ""), "seq": state["seq"]}
+    state["claims_done"] = data.get("is_error") is not True
     if data.get("text"):
         state["last_text"] = cut(str(data["text"]), _TEXT)
     if data.get("turns") is not None:
@@ -158,6 +177,7 @@ def _result(state: State, data: Data, ts: float | None) -> None:
 def _tool_started(state: State, data: Data, ts: float | None) -> None:
     _acted(state, ts)
     name = str(data.get("tool", "?"))
+    state["claims_done"] = False
     state["tool_count"] += 1
     tools = state["tools"]
     entry = tools.get(name)
@@ -168,10 +188,15 @@ def _tool_started(state: State, data: Data, ts: float | None) -> None:
         tools[name] = {"count": 1, "first": state["seq"], "last": state["seq"]}
     open_tools = state["open_tools"]
     if len(open_tools) < _KEEP_TOOLS:
-        open_tools[str(data.get("id"))] = {"tool": name, "target": data.get("target", ""), "ts": ts}
+        open_tools[str(data.get("id"))] = {
+            "tool": name, "target": data.get("target", ""), "ts": ts, "kind": data.get("kind"),
+            "deadline_s": data.get("deadline_s"), "seq": state["seq"],
+        }  # fmt: skip
+    if data.get("kind") == "command":
+        _note_command(state, data)
     _extend_timeline(state["timeline"], ts, name, str(data.get("target", "")))
     recent = state["recent_tools"]
-    recent.append({"ts": ts, "tool": name, "target": data.get("target", "")})
+    recent.append({"ts": ts, "tool": name, "target": data.get("target", ""), "seq": state["seq"]})
     del recent[:-_KEEP_RECENT]
     if data.get("kind") == "edit":
         for path in data.get("paths") or [data.get("target")]:
@@ -189,16 +214,35 @@ def _extend_timeline(timeline: list[list[Any]], ts: float | None, tool: str, tar
     del timeline[:-_KEEP_TIMELINE]
 
 
+def _note_command(state: State, data: Data) -> None:
+    """Commands whose outcome matters later: tests, and what destroys."""
+    target, call = str(data.get("target", "")), str(data.get("id"))
+    if runs_tests(target):
+        state["test"] = {"id": call, "seq": state["seq"], "target": cut(target, 200), "ok": None}
+    what = name_danger(target)
+    if what:
+        row = {"id": call, "seq": state["seq"], "target": cut(target, 200), "what": what, "ok": None}
+        state["dangers"] = [*state["dangers"], row][-_KEEP_RECENT:]
+
+
 def _tool_finished(state: State, data: Data, ts: float | None) -> None:
     _acted(state, ts)
-    state["open_tools"].pop(str(data.get("id")), None)
-    if data.get("ok") is False:
+    call, ok = str(data.get("id")), data.get("ok") is not False
+    state["open_tools"].pop(call, None)
+    if not ok:
         state["tool_errors"] += 1
+    for row in (state["test"], *state["dangers"]):
+        if row is not None and row["id"] == call and row["ok"] is None:
+            row.update(ok=ok, end=state["seq"])
 
 
 def _decided(state: State, data: Data, ts: float | None) -> None:
     if data.get("decision") == "deny":
         state["denied"] += 1
+        # Denied at every level of trust: that it was tried says something of the worker.
+        state["violations"] += data.get("risk") == "critical"
+        row = {"seq": state["seq"], "rule": data.get("rule"), "tool": data.get("tool"), "target": data.get("target")}
+        state["denials"] = [*state["denials"], {**row, "id": data.get("tool_use_id")}][-_KEEP_RECENT:]
 
 
 def _asked(state: State, data: Data, ts: float | None) -> None:
@@ -207,7 +251,12 @@ def _asked(state: State, data: Data, ts: float | None) -> None:
         del questions[key]
     questions[data["question_id"]] = {**data, "decision": None}
     state["status"] = "waiting"
-    state["waiting"] = {"kind": "question", "question_id": data["question_id"], "until": data.get("deadline")}
+    state["waiting"] = {
+        "kind": "question",
+        "question_id": data["question_id"],
+        "until": data.get("deadline"),
+        "since": ts,
+    }
 
 
 def _answered(state: State, data: Data, ts: float | None) -> None:
@@ -231,6 +280,7 @@ def _masked(state: State, data: Data, ts: float | None) -> None:
     masked = state["masked"]
     kind = str(data.get("kind", "?"))
     masked[kind] = masked.get(kind, 0) + int(data.get("count", 1))
+    state["masked_at"] = [*state["masked_at"], state["seq"]][-5:]
 
 
 def _stderr(state: State, data: Data, ts: float | None) -> None:
@@ -247,6 +297,20 @@ def _oversized(state: State, data: Data, ts: float | None) -> None:
 
 def _notice(state: State, data: Data, ts: float | None) -> None:
     state["notices"] = [*state["notices"], data][-10:]
+
+
+def _judged(state: State, data: Data, ts: float | None) -> None:
+    """What the supervisor says of a worker that does not act; an ordinary word takes it back."""
+    if data.get("code"):
+        since = data.get("since")
+        state["judged"] = {
+            "liveness": data["liveness"], "since": ts if since is None else since, "code": data["code"],
+            "why": str(data.get("why", "")), "evidence": data.get("evidence"), "seq": state["seq"],
+        }  # fmt: skip
+    else:
+        state["judged"] = None
+        if data.get("was") == "retrying":
+            _served(state)
 
 
 def _instructed(state: State, data: Data, ts: float | None) -> None:
@@ -290,6 +354,6 @@ _HANDLERS: dict[str, Callable[[State, Data, float | None], None]] = {
     ev.TOOL_STARTED: _tool_started, ev.TOOL_FINISHED: _tool_finished, ev.POLICY_DECIDED: _decided,
     ev.QUESTION_ASKED: _asked, ev.QUESTION_ANSWERED: _answered, ev.RUN_LIMIT: _limit, ev.ARTIFACT_MASKED: _masked,
     ev.SYSTEM_STDERR: _stderr, ev.SYSTEM_UNPARSED: _unparsed, ev.SYSTEM_OVERSIZED: _oversized, ev.SYSTEM_NOTICE: _notice,
-    ev.RUN_INSTRUCTED: _instructed, ev.RUN_STOPPING: _stopping, ev.RUN_EXITED: _exited, ev.RUN_SNAPSHOT: _snapshot,
+    ev.RUN_LIVENESS: _judged, ev.RUN_INSTRUCTED: _instructed, ev.RUN_STOPPING: _stopping, ev.RUN_EXITED: _exited, ev.RUN_SNAPSHOT: _snapshot,
     ev.RUN_FINISHED: _finished, ev.RUN_LOST: _finished,
 }  # fmt: skip

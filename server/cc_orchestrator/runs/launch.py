@@ -19,17 +19,21 @@ from cc_orchestrator.adapters.base import Adapter
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock
-from cc_orchestrator.core.errors import CcError, InvalidRequest, Unavailable
+from cc_orchestrator.core.errors import CcError, InvalidRequest, LimitReached, Unavailable
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.ids import new_id
 from cc_orchestrator.core.redact import mask
 from cc_orchestrator.core.text import cut
 from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.detach import detach_light
+from cc_orchestrator.routing.prices import Table, price_of
+from cc_orchestrator.runs.accounts import enter, leave, read_budgets
+from cc_orchestrator.runs.budgets import Budgets, has_money, tighten
 from cc_orchestrator.runs.closing import index_row
 from cc_orchestrator.runs.first_sign import first_sign
 from cc_orchestrator.runs.fold import State, fold
 from cc_orchestrator.runs.level import choose_level
+from cc_orchestrator.runs.pricing import keep_prices, load_prices, money_gap
 from cc_orchestrator.runs.prompt import render_prompt
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.recorder import write_ballast
@@ -82,8 +86,19 @@ class LaunchRequest:
     continues: Continuation | None = None
     sandbox: str | None = None  # a level of host.sandbox; None: worktree for a write run, none for a reader
     sandbox_hosts: tuple[str, ...] = ()
+    workflow: str | None = None  # a label whose runs share a budget
+    secrets: tuple[str, ...] = ()  # granted variables, by name
+    trust: int = 1
+    declared: tuple[str, ...] = ()  # what is known beforehand that may keep it from succeeding
     actor: str = "controller"
     channel: str = "cli"
+
+
+class _Means(NamedTuple):
+    """What money there is, and what things cost."""
+
+    budgets: Budgets
+    prices: Table
 
 
 class Launched(NamedTuple):
@@ -95,19 +110,21 @@ class Launched(NamedTuple):
 
 
 def launch(workspace: Workspace, request: LaunchRequest, env: Mapping[str, str], clock: Clock) -> Launched:
-    """Start one run. Raises InvalidRequest, Conflict, Unavailable, Busy; then nothing was started."""
+    """Start one run. Raises InvalidRequest, Conflict, LimitReached, Unavailable, Busy, Corrupt; then nothing was started."""
     adapter = find_adapter(request.adapter)
+    means = _Means(read_budgets(workspace), load_prices(workspace, env))
     with claim_request(workspace, request.client_request_id, _digest(request)) as claim:
         # A claim without a folder: its maker died before the run was visible, so this call makes it.
         if claim.run_id is not None and os.path.isdir(workspace.run(claim.run_id)):
             return _existing(workspace, claim.run_id)
-        spec, prompt = _spec(workspace, request, adapter, env, clock)
+        spec, prompt = _spec(workspace, request, adapter, means, env, clock)
         claim.settle(spec.run_id)
         try:
-            run = _make_folder(workspace, spec, prompt, adapter, clock)
+            run = _make_folder(workspace, spec, prompt, means, clock)
         except BaseException:
             claim.withdraw()
             raise
+    spec = run.spec
     _start(workspace, run, spec, prompt, env, clock)
     limit = START_SECONDS_WRITE if spec.allow_write else START_SECONDS
     return Launched(spec, first_sign(run.run, clock, limit), True)
@@ -115,7 +132,7 @@ def launch(workspace: Workspace, request: LaunchRequest, env: Mapping[str, str],
 
 def _digest(request: LaunchRequest) -> str:
     """What makes two requests the same: everything but the task id, which is made on the spot, and what we looked up."""
-    plain = asdict(replace(request, task_id="", channel="", actor="", route={}))
+    plain = asdict(replace(request, task_id="", channel="", actor="", route={}, declared=()))
     return hashlib.sha256(repr(sorted(plain.items())).encode()).hexdigest()
 
 
@@ -128,8 +145,8 @@ def _existing(workspace: Workspace, run_id: str) -> Launched:
 
 
 def _spec(
-    workspace: Workspace, request: LaunchRequest, adapter: Adapter, env: Mapping[str, str], clock: Clock
-) -> tuple[RunSpec, str]:
+    workspace: Workspace, request: LaunchRequest, adapter: Adapter, means: _Means, env: Mapping[str, str], clock: Clock
+) -> tuple[RunSpec, str]:  # fmt: skip
     cwd = existing_folder(request.cwd)
     executable = find_executable(adapter, env)
     now = clock.now()
@@ -147,10 +164,11 @@ def _spec(
         prompt_sha256=hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest(), prompt_bytes=len(prompt.encode("utf-8", "replace")),
         task=cut(masked_text(request.task), 2_000), profile=request.profile, model=request.model,
         partial_messages=request.partial_messages, options=request.options, route=request.route, client_request_id=request.client_request_id,
-        actor=request.actor, channel=request.channel, limits=request.limits, scope=request.scope,
+        actor=request.actor, channel=request.channel, limits=tighten(request.limits, means.budgets, request.model), scope=request.scope,
+        workflow=request.workflow,
         sandbox=level, sandbox_backend=backend.name if backend else None,
         sandbox_program=backend.program if backend else "", sandbox_locks=bool(backend and backend.locks_namespaces),
-        sandbox_hosts=request.sandbox_hosts, **place,
+        sandbox_hosts=request.sandbox_hosts, secrets=request.secrets, trust=request.trust if request.allow_write else 0, **place,
     )  # fmt: skip
     probe = worker_request(spec, prompt=prompt, cwd=spec.cwd, env={}, run_dir=run.path, outbox=run.outbox)
     problems = adapter.check(probe)
@@ -158,7 +176,26 @@ def _spec(
         raise InvalidRequest(
             f"{adapter.name} cannot do this: " + "; ".join(problems), hint="change the named parameters"
         )
-    return spec._replace(declared=(*adapter.declare(probe), *(backend.gaps if backend else ()))), prompt
+    declared = (
+        *request.declared,
+        *adapter.declare(probe),
+        *_money_gaps(spec, adapter, means),
+        *(backend.gaps if backend else ()),
+    )
+    return spec._replace(declared=declared), prompt
+
+
+def _money_gaps(spec: RunSpec, adapter: Adapter, means: _Means) -> tuple[str, ...]:
+    """What a budget of money is worth for this CLI and model. LimitReached: the workspace refuses what has no known cost."""
+    if not has_money(spec.limits, means.budgets):
+        return ()
+    gap = money_gap(adapter.capabilities, spec.model, means.prices)
+    if gap is not None and spec.limits.refuse_unknown_cost and price_of(means.prices, spec.model) is None:
+        raise LimitReached(
+            f"{gap}; this workspace refuses that (unknown_cost: refuse)",
+            hint='name a model that has a price, or give it one in prices.json: {"models":{"…":{"input":1,"output":4}}}',
+        )
+    return (gap,) if gap is not None else ()
 
 
 def _place(workspace: Workspace, request: LaunchRequest, cwd: str) -> dict[str, Any]:
@@ -218,15 +255,20 @@ def find_executable(adapter: Adapter, env: Mapping[str, str]) -> str:
 
 
 class _Made(NamedTuple):
+    spec: RunSpec
     run: RunDir
     lock_fd: int
     bell: bells.Bell | None
 
 
-def _make_folder(workspace: Workspace, spec: RunSpec, prompt: str, adapter: Adapter, clock: Clock) -> _Made:
+def _make_folder(workspace: Workspace, spec: RunSpec, prompt: str, means: _Means, clock: Clock) -> _Made:
     hidden, lock_fd = hidden_folder(workspace.runs, spec.run_id)
-    bell = None
+    bell, entered = None, False
     try:
+        # Under the lock of its own folder: what it takes of a budget is not taken for a dead run's.
+        spec = spec._replace(shared_budgets=enter(workspace, means.budgets, spec))
+        entered = True
+        keep_prices(hidden, means.prices)
         atomic.write_json(hidden.spec, spec.to_json())
         atomic.write_text(hidden.at("prompt.md"), masked_text(prompt))
         write_ballast(hidden.path)
@@ -241,6 +283,8 @@ def _make_folder(workspace: Workspace, spec: RunSpec, prompt: str, adapter: Adap
         mark_open(workspace.runs, spec.run_id)
         run = reveal(hidden, workspace.runs, spec.run_id)
     except BaseException:
+        if entered:
+            _take_back(workspace, spec)
         mark_settled(workspace.runs, spec.run_id)
         if bell is not None:
             bell.close()
@@ -251,7 +295,15 @@ def _make_folder(workspace: Workspace, spec: RunSpec, prompt: str, adapter: Adap
         # A lock is not handed over there: the supervisor takes it itself.
         os.close(lock_fd)
         lock_fd = -1
-    return _Made(run, lock_fd, bell)
+    return _Made(spec, run, lock_fd, bell)
+
+
+def _take_back(workspace: Workspace, spec: RunSpec) -> None:
+    try:
+        leave(workspace, spec)
+    except (OSError, CcError):
+        # Its folder will be gone: whoever needs what it holds takes it for dead.
+        pass
 
 
 def _make_bell(hidden: RunDir, run_id: str) -> bells.Bell | None:
@@ -270,11 +322,13 @@ def _make_bell(hidden: RunDir, run_id: str) -> bells.Bell | None:
 
 
 def _created(spec: RunSpec) -> Fact:
-    data = {
+    data: dict[str, Any] = {
         "run_id": spec.run_id, "task_id": spec.task_id, "adapter": spec.adapter, "role": spec.role, "model": spec.model,
         "allow_write": spec.allow_write, "cwd": spec.cwd, "prompt_sha256": spec.prompt_sha256, "parent_run_id": spec.parent_run_id,
         "channel": spec.channel,
     }  # fmt: skip
+    if spec.scope.allow or spec.scope.deny:
+        data["scope"] = {"allow": list(spec.scope.allow), "deny": list(spec.scope.deny)}
     return Fact(ev.RUN_CREATED, {key: value for key, value in data.items() if value is not None})
 
 

@@ -12,6 +12,10 @@ SOFT = 0.8
 RESERVE_SHARE, RESERVE_LEAST, RESERVE_MOST = 0.1, 5.0, 20.0
 
 
+#: A wall clock below this is not announced: nobody could heed it.
+SOFT_LEAST_SECONDS = 60.0
+
+
 class Measures(NamedTuple):
     """What was used so far. `idle` and `elapsed` are monotonic seconds; waiting for an answer does not count as idle."""
 
@@ -44,6 +48,8 @@ def check_limits(limits: Limits, now: Measures) -> list[Breach]:
         found.append(Breach("timeout_seconds", "timeout", "hard", now.elapsed, limits.timeout_seconds))
     elif now.elapsed >= limits.timeout_seconds - _reserve(limits.timeout_seconds):
         found.append(Breach("timeout_seconds", "timeout", "conclude", now.elapsed, limits.timeout_seconds))
+    elif limits.timeout_seconds >= SOFT_LEAST_SECONDS and now.elapsed >= limits.timeout_seconds * SOFT:
+        found.append(Breach("timeout_seconds", "timeout", "soft", now.elapsed, limits.timeout_seconds))
     if limits.silence_seconds is not None and now.idle >= limits.silence_seconds:
         found.append(Breach("silence_seconds", "silence", "hard", now.idle, limits.silence_seconds))
     found += _bytes(limits, now)
@@ -71,10 +77,14 @@ def _reserve(seconds: float) -> float:
 def _bytes(limits: Limits, now: Measures) -> list[Breach]:
     found: list[Breach] = []
     hard = "hard" if limits.output_budget_policy == "stop" else "truncate"
-    if limits.max_output_bytes is not None and now.output_bytes > limits.max_output_bytes:
-        found.append(Breach("max_output_bytes", "output_bytes", hard, now.output_bytes, limits.max_output_bytes))
-    if limits.max_events_bytes is not None and now.events_bytes > limits.max_events_bytes:
-        found.append(Breach("max_events_bytes", "events_bytes", hard, now.events_bytes, limits.max_events_bytes))
+    for name, reason, allowed, used in (
+        ("max_output_bytes", "output_bytes", limits.max_output_bytes, now.output_bytes),
+        ("max_events_bytes", "events_bytes", limits.max_events_bytes, now.events_bytes),
+    ):
+        if allowed is not None and used > allowed:
+            found.append(Breach(name, reason, hard, used, allowed))
+        elif allowed is not None and used >= allowed * SOFT:
+            found.append(Breach(name, reason, "soft", used, allowed))
     if limits.soft_output_bytes is not None and now.output_bytes > limits.soft_output_bytes:
         level = "hard" if limits.kill_on_excessive_output else "soft"
         found.append(Breach("soft_output_bytes", "output_bytes", level, now.output_bytes, limits.soft_output_bytes))

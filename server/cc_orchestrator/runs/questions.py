@@ -12,7 +12,7 @@ from cc_orchestrator.core.asking import Answer, Ask, Ruling
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.ids import new_id
 from cc_orchestrator.core.text import clean, cut
-from cc_orchestrator.policy.rules import Posture, decide
+from cc_orchestrator.policy.judge import Decider
 
 _DENIED = "nobody allowed it in time; go on without it or say what you would need"
 
@@ -36,8 +36,8 @@ class Reply(NamedTuple):
 class Questions:
     """All questions of one run. `seconds` is how long one may stay open."""
 
-    def __init__(self, posture: Posture, seconds: float) -> None:
-        self._posture = posture
+    def __init__(self, rulings: Decider, seconds: float) -> None:
+        self._rulings = rulings
         self._seconds = seconds
         self.pending: dict[str, Pending] = {}
 
@@ -45,7 +45,7 @@ class Questions:
         """Facts to record, and the reply when policy decided; without a reply the question is now open."""
         facts: list[Fact] = []
         if ask.kind == "permission" and ask.call is not None:
-            ruling = decide(ask.call, self._posture)
+            ruling = self._rulings.decide(ask.call)
             facts.append(_decided(ask, ruling))
             if ask.gate or ruling.decision != "ask":
                 return facts, Reply(ask.key, Answer(ruling.decision, ruling.reason), [])
@@ -89,10 +89,10 @@ def _decided(ask: Ask, ruling: Ruling) -> Fact:
     assert call is not None
     data: dict[str, Any] = {
         "tool": call.tool, "kind": call.kind, "target": cut(call.target, 300),
-        "decision": ruling.decision, "rule": ruling.rule,
+        "decision": ruling.decision, "rule": ruling.rule, "by": "policy", "correlation_id": ask.tool_use_id or ask.key,
     }  # fmt: skip
     if ruling.decision != "allow":
-        data["reason"] = ruling.reason
+        data.update(reason=cut(ruling.reason, 400), risk=ruling.risk)
     if ask.tool_use_id:
         data["tool_use_id"] = ask.tool_use_id
     return Fact(ev.POLICY_DECIDED, data)

@@ -27,7 +27,7 @@ _CHATTER = frozenset(
 #: What is recorded even when the journal is over its budget and truncating.
 _ESSENTIAL = frozenset(
     {ev.RUN_STARTED, ev.RUN_SESSION, ev.RUN_RESULT, ev.RUN_USAGE, ev.RUN_LIMIT, ev.RUN_STOPPING, ev.RUN_EXITED,
-     ev.RUN_SNAPSHOT, ev.RUN_FINISHED, ev.QUESTION_ASKED, ev.QUESTION_ANSWERED, ev.ARTIFACT_MASKED, ev.RUN_INSTRUCTED}
+     ev.RUN_SNAPSHOT, ev.RUN_FINISHED, ev.QUESTION_ASKED, ev.QUESTION_ANSWERED, ev.ARTIFACT_MASKED, ev.RUN_INSTRUCTED, ev.RUN_LIVENESS}
 )  # fmt: skip
 #: State changes, after which the journal is made durable.
 _DURABLE = frozenset({ev.RUN_STARTED, ev.RUN_RESULT, ev.RUN_STOPPING, ev.RUN_EXITED, ev.RUN_SNAPSHOT, ev.RUN_FINISHED,

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
-from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import line
+from cc_orchestrator.runs.conduct import Flag, judge_conduct
 from cc_orchestrator.runs.fold import part
+from cc_orchestrator.runs.liveness import judge
 
 State = dict[str, Any]
 SEVERITY = {"critical": 4, "high": 3, "medium": 2, "low": 1}
-#: Seconds without any act of the worker after which it counts as slow.
-SLOW_SECONDS = 180.0
-_SEARCH = frozenset({"Grep", "Glob", "LS", "grep", "rg", "find", "ls", "WebSearch", "search"})
 _ALIASES = ("opus", "sonnet", "haiku", "fable", "opusplan", "default")
 _DATED = re.compile(r"[-@]?(20\d{6}|latest|v\d+)$")
-
-
-class Flag(NamedTuple):
-    """One thing to look at. `blocking` flags mean: do not accept as it is."""
-
-    code: str
-    severity: str
-    blocking: bool
-    message: str
 
 
 def same_model(declared: str | None, actual: str | None) -> bool:
@@ -42,7 +31,7 @@ def _plain(name: str) -> str:
 
 def find_flags(state: State, now: float) -> list[Flag]:
     """All flags of a run, most severe first."""
-    found = [*_ended(state), *_budget(state), *_conduct(state, now)]
+    found = [*_ended(state), *_budget(state), *_stalls(state, now), *judge_conduct(state)]
     found.sort(key=lambda flag: -SEVERITY[flag.severity])
     return found
 
@@ -98,28 +87,22 @@ def _budget(state: State) -> list[Flag]:
         found.append(Flag("near_limit", "medium", False, f"{soft['limit']}: {soft['measured']} of {soft['allowed']}"))
     if not same_model(state["model"], state["actual_model"]):
         message = f"asked for {state['model']}, served by {state['actual_model']}"
-        found.append(Flag("route_mismatch", "high", True, message))
+        evidence = (state["model_at"],) if state["model_at"] is not None else ()
+        found.append(Flag("route_mismatch", "high", True, message, evidence))
     return found
 
 
-def _conduct(state: State, now: float) -> list[Flag]:
-    found: list[Flag] = []
-    live = state["status"] in LIVE
-    if live and state["status"] == "running" and state["acted_at"] and now - state["acted_at"] > SLOW_SECONDS:
-        found.append(Flag("stalled", "medium", False, f"nothing for {int(now - state['acted_at'])} s"))
-    if state["masked"]:
-        kinds = ", ".join(f"{kind} x{count}" for kind, count in sorted(state["masked"].items()))
-        found.append(Flag("possible_secret_output", "high", True, f"masked in the stream: {kinds}"))
-    recent = [row["tool"] for row in state["recent_tools"]]
-    if len(recent) >= 8 and sum(tool in _SEARCH for tool in recent) >= 8:
-        found.append(Flag("repeated_search", "medium", False, "8 of the last 10 tool calls are searches"))
-    if state["denied"]:
-        found.append(Flag("denied", "low", False, f"{state['denied']} tool calls were denied"))
-    if state["tool_errors"] >= 5:
-        found.append(Flag("tool_errors", "medium", False, f"{state['tool_errors']} tool calls failed"))
-    if state["oversized"]:
-        found.append(Flag("oversized_line", "low", False, f"{state['oversized']} lines over 1 MB were kept raw only"))
-    return found
+def _stalls(state: State, now: float) -> list[Flag]:
+    """A live worker that does not get on, by the supervisor's judgement and by what only time brings."""
+    found = judge(state, now)
+    evidence = (state["judged"]["seq"],) if state["judged"] is not None else ()
+    if found.liveness == "suspected_stall" or (found.liveness == "slow" and found.code in ("no_news", "slow_tool")):
+        return [Flag("stalled", "medium", False, found.why, evidence)]
+    if found.liveness == "waiting" and found.code == "prompt":
+        return [Flag("unseen_prompt", "high", False, found.why, evidence)]
+    if found.liveness == "provider_down":
+        return [Flag("provider_down", "medium", False, found.why)]
+    return []
 
 
 def summarize_flags(flags: list[Flag]) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class Limits(NamedTuple):
     max_tokens: int | None = None
     max_cost_usd: float | None = None
     grace_seconds: float = 2.0
+    refuse_unknown_cost: bool = False
+    on_stall: Literal["report", "nudge", "recover"] = "report"
 
 
 class Scope(NamedTuple):
@@ -40,6 +42,7 @@ class Scope(NamedTuple):
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()  # beginnings of command lines; none means those of the tree
     max_diff_lines: int | None = None
 
 
@@ -53,6 +56,7 @@ class Setup(NamedTuple):
     install_seconds: float = 600.0
     links: tuple[str, ...] = ()
     grants: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()  # variables of the install commands that the worker does not get
 
 
 class RunSpec(NamedTuple):
@@ -86,12 +90,16 @@ class RunSpec(NamedTuple):
     options: dict[str, Any] = _NONE
     route: dict[str, Any] = _NONE
     declared: tuple[str, ...] = ()  # what the adapter cannot promise for this run
+    trust: int = 1  # T0 to T3: the least of what was asked for, the profile and the workspace
     sandbox: str = "none"  # level of host.sandbox that was asked for and is kept
     sandbox_backend: str | None = None
     sandbox_program: str = ""
     sandbox_locks: bool = False  # it can keep the worker from namespaces of its own
     sandbox_hosts: tuple[str, ...] = ()  # `host:port` beside those of the adapter, at fs+net
+    workflow: str | None = None  # a label: runs that share it share its budget
+    shared_budgets: tuple[str, ...] = ()  # kinds of shared budgets that it fell under at its start
     client_request_id: str | None = None
+    secrets: tuple[str, ...] = ()  # granted variables, by name
     actor: str = "controller"
     channel: str = "cli"
     limits: Limits = Limits()
@@ -120,17 +128,17 @@ def from_json(raw: dict[str, Any]) -> RunSpec:
     """From `to_json`; unknown fields of a newer version are ignored. Raises TypeError when something needed is missing."""
     values = _known(RunSpec._fields, raw)
     scope = _known(Scope._fields, cast("dict[str, Any]", values.get("scope") or {}))
-    for key in ("allow", "deny"):
+    for key in ("allow", "deny", "commands"):
         scope[key] = tuple(scope.get(key) or ())
     values["scope"] = Scope(**scope)
     values["limits"] = Limits(**_known(Limits._fields, cast("dict[str, Any]", values.get("limits") or {})))
     setup = _known(Setup._fields, cast("dict[str, Any]", values.get("setup") or {}))
     setup["install"] = tuple(tuple(argv) for argv in setup.get("install") or ())
-    for key in ("links", "grants"):
+    for key in ("links", "grants", "secrets"):
         setup[key] = tuple(setup.get(key) or ())
     values["setup"] = Setup(**setup)
     values["missing"] = tuple(values.get("missing") or ())
-    for key in ("declared", "sandbox_hosts"):
+    for key in ("declared", "sandbox_hosts", "shared_budgets", "secrets"):
         values[key] = tuple(values.get(key) or ())
     return RunSpec(**values)
 
@@ -145,4 +153,5 @@ def worker_request(
         run_dir=run_dir, outbox=outbox, model=spec.model, resume=spec.resume_session, fork=spec.fork, baseline=spec.baseline,
         max_turns=limits.max_turns, max_tokens=limits.max_tokens, max_cost_usd=limits.max_cost_usd, final_only=limits.final_only,
         partial_messages=spec.partial_messages, options=spec.options, tree=tree, route=spec.route,
+        metered=bool(spec.shared_budgets),
     )  # fmt: skip

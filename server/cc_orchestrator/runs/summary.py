@@ -4,35 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from cc_orchestrator.core.states import ENDS, LIVE
+from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import cut, line
+from cc_orchestrator.runs.conduct import Flag
 from cc_orchestrator.runs.fold import part
-from cc_orchestrator.runs.risk import SLOW_SECONDS, Flag, find_flags, same_model
+from cc_orchestrator.runs.liveness import judge
+from cc_orchestrator.runs.risk import find_flags, same_model
 
 State = dict[str, Any]
 
 
 def liveness(state: State, now: float) -> str:
     """One word beside the status: what a live run is at."""
-    status = state["status"]
-    if status in ENDS:
-        return "ended"
-    if status in ("created", "starting"):
-        return "starting"
-    if status == "finishing":
-        return "finishing"
-    if status == "waiting":
-        return "rate_limited" if part(state, "waiting").get("kind") == "rate_limit" else "waiting"
-    if state["open_tools"]:
-        return "tool_running"
-    if state["acted_at"] and now - state["acted_at"] > SLOW_SECONDS:
-        return "slow"
-    return "working"
+    return judge(state, now).liveness
+
+
+def tell_liveness(state: State, now: float) -> dict[str, Any]:
+    """`{liveness, why?}`: what it is at, and where that is no plain work, why."""
+    found = judge(state, now)
+    out: dict[str, Any] = {"liveness": found.liveness}
+    if found.why and found.liveness != "ended":
+        out["why"] = line(found.why, 160)
+    return out
 
 
 def summarize(state: State, now: float, *, said: int = 300) -> dict[str, Any]:
     """What a status-like answer holds, at most about 1.2 KB. `said` bounds the worker's own text, in bytes."""
-    out: dict[str, Any] = {"liveness": liveness(state, now), "adapter": state["adapter"]}
+    out: dict[str, Any] = {**tell_liveness(state, now), "adapter": state["adapter"]}
     if state["detail"]:
         out["detail"] = line(str(state["detail"]), 240)
     out["model"] = state["actual_model"] or state["model"] or "unknown"
@@ -72,13 +70,15 @@ def name_tools(state: State, most: int = 8) -> str:
 
 
 def usage(state: State) -> dict[str, Any]:
-    """Tokens and cost by the provider's own figures; what nobody said is `unknown`, never 0."""
+    """Tokens and cost, and whose figure the cost is: provider, override, cc-switch or table. What nobody said is `unknown`, never 0."""
     known = state["usage"]
     out: dict[str, Any] = {
         "input_tokens": known.get("input_tokens", "unknown"),
         "output_tokens": known.get("output_tokens", "unknown"),
         "cost_usd": round(known["cost_usd"], 6) if known.get("cost_usd") is not None else "unknown",
     }
+    if state["cost_source"]:
+        out["cost_source"] = state["cost_source"]
     for key in ("cache_read_tokens", "cache_write_tokens"):
         if known.get(key):
             out[key] = known[key]
@@ -148,7 +148,7 @@ def brief_event(event: dict[str, Any], size: int = 200) -> dict[str, Any]:
     data = event["data"]
     out: dict[str, Any] = {"seq": event["seq"], "type": event["type"]}
     for key in ("tool", "target", "text", "decision", "reason", "status", "limit", "level", "step", "kind", "question_id", "is_error",
-                "cause", "delay_s", "code", "count", "ok", "commit", "exit", "signal"):  # fmt: skip
+                "cause", "delay_s", "liveness", "why", "code", "count", "ok", "commit", "exit", "signal"):  # fmt: skip
         value = data.get(key)
         if value is None or value == "":
             continue

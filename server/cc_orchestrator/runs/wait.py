@@ -16,8 +16,8 @@ from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.host import bell as bells
+from cc_orchestrator.runs.liveness import judge
 from cc_orchestrator.runs.reading import Reading, read_run
-from cc_orchestrator.runs.risk import SLOW_SECONDS
 from cc_orchestrator.store.journal import read_page
 from cc_orchestrator.store.rundir import RunDir
 
@@ -83,9 +83,14 @@ class WatchedRun:
         asked = any(entry.get("decision") is None for entry in state["questions"].values())
         if asked and ("question" in self._wake or "attention" in self._wake):
             return "question"
-        if "stalled" in self._wake and state["acted_at"] and now - state["acted_at"] > SLOW_SECONDS:
+        if "stalled" in self._wake and self._stalls(now):
             return "stalled"
         return self._notable
+
+    def _stalls(self, now: float) -> bool:
+        """It does not get on, and nothing of it is seen to move."""
+        found = judge(self.reading.state, now)
+        return found.liveness == "suspected_stall" or found.code in ("no_news", "prompt")
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ modules (limits, stopping, questions, outcome); this only does.
 
 from __future__ import annotations
 
+import os
 import selectors
 import signal
 from typing import Any
@@ -18,16 +19,17 @@ from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.redact import Fragment, Line
 from cc_orchestrator.host.bell import Bell
 from cc_orchestrator.host.process import Exit
-from cc_orchestrator.policy.rules import Posture
 from cc_orchestrator.runs.control import ControlReader
 from cc_orchestrator.runs.descent import LINGER_SECONDS, Descent
-from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.limits import Breach, Measures, check_limits, used_tokens
+from cc_orchestrator.runs.minding import Minder
 from cc_orchestrator.runs.outcome import Stop
 from cc_orchestrator.runs.pump import Pump
 from cc_orchestrator.runs.questions import Questions, Reply
 from cc_orchestrator.runs.recorder import Recorder
+from cc_orchestrator.runs.ruling import Rulings
 from cc_orchestrator.runs.spec import RunSpec
+from cc_orchestrator.runs.spending import Spending, warning
 from cc_orchestrator.runs.worker import Worker
 from cc_orchestrator.store.rundir import RunDir
 
@@ -50,15 +52,13 @@ class Watch:
         self._selector = selector
         self._bell = bell
         self._control = ControlReader(run.control)
-        scope = spec.scope
-        posture = Posture(
-            allow_write=spec.allow_write, cwd=spec.worktree or spec.cwd, outbox=run.outbox,
-            scope_allow=scope.allow, scope_deny=scope.deny,
-        )  # fmt: skip
-        self._questions = Questions(posture, spec.limits.question_seconds)
+        self._questions = Questions(Rulings(spec, run.outbox, os.environ), spec.limits.question_seconds)
         self._descent = Descent(worker, recorder, clock, spec.limits.grace_seconds, self._do)
+        self._spending = Spending(run, spec, clock)
+        self._minder = Minder(worker, recorder, clock, spec, self._descent, self._do)
+        self._limits = self._minder.bound(spec.limits)
         self._said: set[tuple[str, str]] = set()
-        self._begun = self._active = clock.mono()
+        self._begun = clock.mono()
         self._output_bytes = 0
         if spec.limits.final_only:
             worker.out.keep = worker.err.keep = False
@@ -116,18 +116,17 @@ class Watch:
             self._descent.stop(
                 Stop("disk_full", "supervisor", "the disk is full: nothing more can be recorded"), "kill"
             )
-        for breach in check_limits(self._spec.limits, self._measures(now)):
-            self._breach(breach)
+        self._minder.look(now)
+        self._mind_limits(now)
         self._mind_linger(now)
-        self._descent.advance(now)
+        # Not `now`: a ladder that began in this tick has its first step due after it.
+        self._descent.advance(self._clock.mono())
         self._recorder.refresh()
 
     # ------------------------------------------------------------ bytes in, effects out
 
     def _pump(self, pump: Pump) -> None:
         pieces = pump.read()
-        if pieces:
-            self._active = self._clock.mono()
         effects: list[Effect] = []
         for piece in pieces:
             effects += self._take(pump, piece)
@@ -142,12 +141,14 @@ class Watch:
     def _take(self, pump: Pump, piece: Line | Fragment) -> list[Effect]:
         if isinstance(piece, Fragment):
             self._output_bytes += len(piece.masked)
+            self._minder.tracker.feel(len(piece.masked), self._clock.mono())
             if not piece.last:
                 return []
             return [Fact(ev.SYSTEM_OVERSIZED, {"stream": pump.name, "bytes": piece.total})]
         session = self._worker.session
         is_error = pump is self._worker.err
         found = session.on_stderr(piece.masked) if is_error else session.on_line(piece.masked, piece.original)
+        self._minder.hear(piece.masked, found, is_error=is_error)
         if found:
             # Lines that say nothing (text deltas, status ticks) are kept, but do not count against the budget.
             self._output_bytes += len(piece.masked)
@@ -168,6 +169,9 @@ class Watch:
             else:
                 self._recorder.record(facts)
                 facts = []
+                # Before the answer lets it go on: the next request may be one too many.
+                self._mind_limits(self._clock.mono())
+                self._descent.advance(self._clock.mono())
                 self._ask(effect)
         self._recorder.record(facts)
         self._mind_feed()
@@ -180,7 +184,7 @@ class Watch:
 
     def _reply(self, reply: Reply) -> None:
         self._recorder.record(reply.facts)
-        self._active = self._clock.mono()
+        self._minder.tracker.touch(self._clock.mono())
         self._do(self._worker.session.answer(reply.key, reply.answer))
 
     def _mind_feed(self) -> None:
@@ -217,16 +221,16 @@ class Watch:
     def _measures(self, now: float) -> Measures:
         state = self._recorder.state
         usage = state["usage"]
-        # Silence is a worker that says nothing and waits for nothing: an open question, a retry that is due later and a tool
-        # at work are no silence. The wall clock bounds those.
-        waits = bool(self._questions.pending or state["open_tools"])
-        until = part(state, "retrying").get("until")
-        if waits or (until is not None and until > self._clock.now()):
-            self._active = now
         return Measures(
-            elapsed=now - self._begun, idle=now - self._active, output_bytes=self._output_bytes, events_bytes=self._recorder.size,
+            elapsed=now - self._begun, idle=self._minder.tracker.silent, output_bytes=self._output_bytes, events_bytes=self._recorder.size,
             turns=state["turns"], tokens=used_tokens(usage), cost_usd=usage.get("cost_usd"),
         )  # fmt: skip
+
+    def _mind_limits(self, now: float) -> None:
+        self._recorder.record(self._spending.price(self._recorder.state))
+        measures = self._measures(now)
+        for breach in (*check_limits(self._limits, measures), *self._spending.check(measures)):
+            self._breach(breach)
 
     def _breach(self, breach: Breach) -> None:
         key = (breach.limit, breach.level)
@@ -241,6 +245,9 @@ class Watch:
         if breach.level == "conclude" and breach.limit == "timeout_seconds":
             data["level"] = "soft"
         self._recorder.record([Fact(ev.RUN_LIMIT, data)])
+        told = warning(breach)
+        if told is not None and self._worker.adapter.capabilities.steer and not self._descent.begun:
+            self._do(self._worker.session.instruct(told, f"budget-{breach.limit}"))
         if breach.level == "hard":
             self._descent.stop(Stop(breach.reason, "limit", detail), "interrupt")
         elif breach.level == "conclude":
@@ -254,8 +261,8 @@ class Watch:
     def _mind_linger(self, now: float) -> None:
         """A worker that gave its result and was told that nothing more comes has to go."""
         state = self._recorder.state
-        idle = now - self._active
-        if self._closed_input and state["results"] and not self._descent.begun and idle >= LINGER_SECONDS:
+        done = self._closed_input and state["results"] and not self._descent.begun
+        if done and self._minder.tracker.unheard(now) >= LINGER_SECONDS:
             self._descent.shoo(now)
 
     # ------------------------------------------------------------ the end
@@ -275,13 +282,15 @@ class Watch:
             reply = self._questions.answer(question_id, "deny", by="end of run")
             if reply is not None:
                 self._recorder.record(reply.facts)
+        self._recorder.record(self._spending.price(self._recorder.state))
+        self._spending.close(self._measures(self._clock.mono()))
         self.exited = {
             "exit": exit_status.code,
             "signal": exit_status.signal,
             "leftovers": leftovers,
             **self._dropped(),
         }
-        if self._descent.lingered:
+        if self._descent.lingered or self._descent.heeded:
             exit_status = Exit(0, None)
         self.ending = worker.session.ending(exit_status.code, exit_status.signal)
         self._selector.close()

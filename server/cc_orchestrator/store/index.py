@@ -30,6 +30,13 @@ create table if not exists runs (
 create index if not exists live on runs (run_id) where finished_at is null;
 create index if not exists by_task on runs (task_id);
 """
+_TOTALS = """
+select count(*) runs, coalesce(sum(input_tokens), 0) + coalesce(sum(output_tokens), 0) tokens,
+  coalesce(sum(cost_usd), 0.0) cost_usd, coalesce(sum(finished_at - created_at), 0.0) wall_seconds,
+  coalesce(sum(cost_usd is null), 0) cost_unknown
+from runs where finished_at is not null and (? is null or task_id = ?)
+  and (? is null or strftime('%Y-%m-%d', created_at, 'unixepoch') = ?)
+"""
 
 
 def _open(path: str) -> sqlite3.Connection:
@@ -89,6 +96,12 @@ def sums(path: str, since: float = 0.0) -> list[dict[str, Any]]:
         " from runs where created_at >= ? group by 1, 2 order by 3 desc",
         (since,),
     )
+
+
+def totals(path: str, *, task_id: str | None = None, day: str | None = None) -> dict[str, Any]:
+    """Runs, tokens, cost and seconds of the ended runs of a task or a UTC day (`2026-01-31`), and how many have no cost."""
+    rows = _query(path, _TOTALS, (task_id, task_id, day, day))
+    return rows[0] if rows else {}
 
 
 def _query(path: str, text: str, args: tuple[Any, ...]) -> list[dict[str, Any]]:

@@ -125,6 +125,36 @@ class Workspace:
         return self.at("quality")
 
     @property
+    def budget_settings(self) -> str:
+        """What runs may use together. Written by cc_budget or by hand."""
+        return self.at("budgets.json")
+
+    @property
+    def accounts(self) -> str:
+        """What runs have used and hold of shared budgets: one file for each day, task, workflow and the workspace."""
+        return self.at("budgets")
+
+    @property
+    def prices(self) -> str:
+        """Prices of models that count before all others here: `{"models": {name: {input, output, …}}}`. Written by the user."""
+        return self.at("prices.json")
+
+    @property
+    def standings(self) -> str:
+        """Who has which trust."""
+        return self.at("trust", "standings.ndjson")
+
+    @property
+    def policies(self) -> str:
+        """The project's own rules: `verify.yaml`, `*.cedar`."""
+        return self.at("policies")
+
+    @property
+    def grants(self) -> str:
+        """Which secrets are granted, by name."""
+        return self.at("trust", "grants.ndjson")
+
+    @property
     def index(self) -> str:
         """The rebuildable SQLite index."""
         return self.at("index.sqlite")
@@ -205,4 +235,12 @@ def state_home(env: Mapping[str, str]) -> str:
     base = env.get("XDG_STATE_HOME") or env.get("LOCALAPPDATA")
     if not base:
         base = os.path.join(env.get("HOME") or os.path.expanduser("~"), ".local", "state")
+    return os.path.join(base, "cc-orchestrator")
+
+
+def config_home(env: Mapping[str, str]) -> str:
+    """The per-user folder of files that the user writes."""
+    base = env.get("XDG_CONFIG_HOME") or env.get("APPDATA")
+    if not base:
+        base = os.path.join(env.get("HOME") or os.path.expanduser("~"), ".config")
     return os.path.join(base, "cc-orchestrator")

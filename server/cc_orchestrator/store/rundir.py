@@ -50,6 +50,11 @@ class RunDir(NamedTuple):
         return self.at("fold.json")
 
     @property
+    def prices(self) -> str:
+        """The prices of models as they were when the run was made."""
+        return self.at("prices.json")
+
+    @property
     def outbox(self) -> str:
         """The worker may write here."""
         return self.at("outbox")

@@ -27,7 +27,7 @@ def make_scope(repository: str, allowed: Sequence[str], denied: Sequence[str], m
     return Scope(
         tuple(_relative(repository, path) for path in allowed),
         tuple(_relative(repository, path) for path in denied),
-        max_diff_lines,
+        max_diff_lines=max_diff_lines,
     )
 
 

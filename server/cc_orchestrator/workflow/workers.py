@@ -20,6 +20,8 @@ from cc_orchestrator.runs.wait import Watched, WatchedRun, wait_for
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.verify.detached import Owned
+from cc_orchestrator.workflow.readiness import require_ready
+from cc_orchestrator.workflow.secrets import lend_secrets, with_secrets
 
 STOP_SECONDS = 8.0
 #: Nobody answers a reviewer's questions.
@@ -60,11 +62,14 @@ def continue_run(
         baseline={} if fresh else dict(state["session_totals"] or old.baseline),
         worktree=old.worktree, branch=old.branch, base=old.base,
     )  # fmt: skip
+    # What was granted for a time is asked for again: a follow-up may come after its end.
+    lent = lend_secrets(workspace, old.secrets, caller.env, old.task_id, caller.clock)
     request = LaunchRequest(
         task=text, task_id=old.task_id, cwd=old.cwd, adapter=old.adapter, role=old.role, profile=old.profile, model=old.model,
         allow_write=old.allow_write, scope=old.scope, limits=old.limits, setup=old.setup, partial_messages=old.partial_messages, options=old.options,
-        route=cli_route(caller.env, old.adapter, old.cwd), continues=follow, channel=caller.channel, client_request_id=request_id,
-        sandbox=old.sandbox, sandbox_hosts=old.sandbox_hosts,
+        route=with_secrets(cli_route(caller.env, old.adapter, old.cwd), lent), secrets=old.secrets,
+        continues=follow, channel=caller.channel, client_request_id=request_id,
+        sandbox=old.sandbox, sandbox_hosts=old.sandbox_hosts, trust=old.trust, workflow=old.workflow,
     )  # fmt: skip
     return launch(workspace, request, caller.env, caller.clock)
 
@@ -82,10 +87,12 @@ def start_reader(
     workspace: Workspace, reader: Reader, text: str, caller: Caller, *, task_id: str, cwd: str, seconds: float, request_id: str
 ) -> Launched:  # fmt: skip
     """Start it. Raises what `launch` raises."""
+    declared = require_ready(caller.env, reader.adapter)
     limits = Limits(timeout_seconds=seconds, question_seconds=QUESTION_SECONDS, final_max_chars=60_000)
     request = LaunchRequest(
         task=text, task_id=task_id, cwd=cwd, adapter=reader.adapter, role=reader.role, model=reader.model, limits=limits,
         options=reader.options, route=cli_route(caller.env, reader.adapter, cwd), channel=caller.channel, client_request_id=request_id,
+        declared=declared,
     )  # fmt: skip
     return launch(workspace, request, caller.env, caller.clock)
 
