@@ -82,6 +82,7 @@ SHAPES: dict[str, Shape] = {
     ev.TOOL_FINISHED: {"id": _text, "ok": _flag, "note?": _text},
     ev.POLICY_DECIDED: {
         "tool": _text, "decision": _text, "rule": _text, "kind?": _text, "target?": _text, "reason?": _text, "tool_use_id?": _text,
+        "by?": _text, "correlation_id?": _text, "risk?": _text,
     },
     ev.SYSTEM_STDERR: {"text": _text},
     ev.SYSTEM_UNPARSED: {"text": _text, "bytes": _number},
@@ -130,15 +131,24 @@ def fresh(adapter: str, **changes: Any) -> tuple[Adapter, Session]:
 
 
 #: What a CLI answers before it takes its prompt.
+_CODEX_HOOK = (
+    b'{"data":[{"hooks":[{"key":"k","source":"sessionFlags","server":"cc_gate","eventName":"preToolUse","currentHash":"h",'
+    b'"enabled":true,"trustStatus":"trusted"}]}]}'
+)
 GREETINGS = {
-    "claude": b'{"type":"control_response","response":{"subtype":"success","request_id":"cc-initialize","response":{}}}',
+    "claude": (b'{"type":"control_response","response":{"subtype":"success","request_id":"cc-initialize","response":{}}}',),
+    "codex": (
+        b'{"id":"initialize","result":{}}', b'{"id":"hooks","result":' + _CODEX_HOOK + b"}",
+        b'{"id":"thread","result":{"thread":{"id":"t1"},"sandbox":{"type":"readOnly","networkAccess":false}}}',
+        b'{"id":"gate","result":' + _CODEX_HOOK + b"}",
+        b'{"method":"turn/started","params":{"threadId":"t1","turn":{"id":"n1"}}}',
+    ),
 }  # fmt: skip
 
 
 def greet(adapter: str, session: Session) -> list[Effect]:
     """The CLI's side of a handshake, for those that have one."""
-    line = GREETINGS.get(adapter)
-    return session.on_line(line, line) if line is not None else []
+    return [effect for line in GREETINGS.get(adapter, ()) for effect in session.on_line(line, line)]
 
 
 # ---------------------------------------------------------------- transcripts
@@ -322,12 +332,20 @@ def test_a_resumed_and_a_forked_session_are_named_to_the_cli(adapter: str) -> No
     if not found.capabilities.resume:
         pytest.skip(f"{adapter} says that it cannot resume")
     plain, resumed, forked = (
-        found.invocation(request_of(resume=resume, fork=fork)) for resume, fork in ((None, False), (SESSION_ID, False), (SESSION_ID, True))
+        (found.invocation(request), said_to_begin(adapter, request))
+        for request in (request_of(resume=resume, fork=fork) for resume, fork in ((None, False), (SESSION_ID, False), (SESSION_ID, True)))
     )  # fmt: skip
     assert resumed != plain
     if adapter != "fake":
-        assert SESSION_ID in resumed.argv
+        assert SESSION_ID in resumed[0].argv or SESSION_ID.encode() in resumed[1]
     assert (forked != resumed) == found.capabilities.fork
+
+
+def said_to_begin(adapter: str, request: WorkerRequest) -> bytes:
+    """All that a CLI is told until it has its prompt."""
+    session = catalog.adapter(adapter).session(request)
+    effects = [*session.begin(), *greet(adapter, session)]
+    return b"".join(effect.data for effect in effects if isinstance(effect, Send))
 
 
 # ---------------------------------------------------------------- honest capabilities
@@ -399,7 +417,7 @@ def test_workers_inherit_no_session_marker_and_nobody_elses_keys(adapter: str) -
     assert not set(found.env_allow) & MARKERS
     parent = dict.fromkeys((*KEYS, *MARKERS), "x")
     inherited = set(worker_env(parent, found.env_allow, {}))
-    assert inherited == {name for name, owner in KEYS.items() if owner == adapter}
+    assert inherited == {name for name, owner in KEYS.items() if owner == adapter.removesuffix("-exec")}
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

@@ -1,6 +1,7 @@
 """Records the transcripts of the adapters from the real programs, against the model stub.
 
     PYTHONPATH=tests python -m kit.record codex [NAME ...]
+    PYTHONPATH=tests python -m kit.record codex-exec [NAME ...]
     PYTHONPATH=tests python -m kit.record fake [NAME ...]
 
 Each scenario works in a folder of its own below a temporary one with a fixed name, so that paths are the same on all machines.
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from cc_orchestrator.adapters.base import Effect
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core.asking import Answer, Ask
 from cc_orchestrator.core.events import Fact
@@ -41,12 +43,13 @@ class Scene(NamedTuple):
     after: Turn = Turn(text="Nothing more to say.")
     first: tuple[Turn, ...] = ()  # an earlier run in the same conversation
     key: bool = True
+    act: Callable[[Driven, Fact], None] | None = None  # at each fact
 
 
 # ---------------------------------------------------------------- codex
 
 WRITE = {"allow_write": True}
-CODEX: dict[str, Scene] = {
+CODEX_EXEC: dict[str, Scene] = {
     "hello": Scene("It answers.", (say("Hello from the stub.", usage=Usage(200, 34, 5000, 0, 7)),)),
     "edit": Scene(
         "It looks, patches two files, runs a command that fails and one that works, and reports.",
@@ -81,15 +84,72 @@ CODEX: dict[str, Scene] = {
 }  # fmt: skip
 
 
-def record_codex(name: str, folder: Path) -> None:
+def _at_the_first_tool(act: Callable[[Driven], list[Effect]]) -> Callable[[Driven, Fact], None]:
+    """Do it when the first tool has begun, once."""
+
+    def on_fact(driven: Driven, fact: Fact) -> None:
+        if fact.type == "tool.started" and len(driven.of("tool.started")) == 1:
+            driven.do(act(driven), on_fact, judge)
+
+    return on_fact
+
+
+PAUSE = {"cmd": "python3 -c 'import time; time.sleep(0.5)'"}
+ASK_WHICH = {"questions": [{"id": "q", "header": "Way", "question": "Which way?", "options": [
+    {"label": "left", "description": "the left one"}, {"label": "right", "description": "the right one"},
+]}]}  # fmt: skip
+_SHARED = (
+    "hello", "edit", "resumed", "forked", "retries-500", "retries-429", "rate-limited", "auth-401", "no-key", "bad-request", "reset",
+    "silent-answer", "unknown-model", "terminated", "killed",
+)  # fmt: skip
+CODEX: dict[str, Scene] = {
+    **{name: CODEX_EXEC[name] for name in _SHARED},
+    "resume-missing": Scene("The conversation does not exist.", request={"resume": "01a21400-0000-7000-8000-000000000000"}),
+    "denied": Scene(
+        "Commands and an edit that are denied before they run, one that wants to leave the sandbox, and a report.",
+        (
+            call("exec_command", {"cmd": "curl http://127.0.0.1:9"}), call("exec_command", {"cmd": "cat id", "workdir": "/tmp/.ssh"}),
+            call("apply_patch", "*** Begin Patch\n*** Add File: ../escape.txt\n+x\n*** End Patch\n"),
+            call("exec_command", {"cmd": "echo x > ../out", "sandbox_permissions": "require_escalated", "justification": "an escape"}),
+            call("exec_command", {"cmd": "echo fine"}), say("Four were refused."),
+        ), WRITE,
+    ),
+    "asks": Scene("It asks, and goes on with the answer.", (call("request_user_input", ASK_WHICH), say("Went right."))),
+    "steered": Scene(
+        "An instruction while a command runs.", (call("exec_command", PAUSE), say("Did otherwise.")),
+        act=_at_the_first_tool(lambda driven: driven.session.instruct("do otherwise", "c1")),
+    ),
+    "interrupted": Scene(
+        "Interrupted while a command runs.", (call("exec_command", SLEEP),), WRITE,
+        act=_at_the_first_tool(lambda driven: driven.session.interrupt()),
+    ),
+}  # fmt: skip
+
+
+def call_of(ask: Ask) -> str:
+    """What is asked for, in a word to look into."""
+    return ask.call.target if ask.call is not None else ask.text
+
+
+def judge(ask: Ask) -> Answer:
+    """What the scenes' policy says: no to what names a forbidden thing, the second option of a choice, else yes."""
+    if ask.kind == "choice":
+        return Answer("allow", choices={"1": ask.options[1]})
+    leaves = ask.call is not None and ask.call.tool.startswith("unsandboxed")
+    if leaves or any(word in call_of(ask) for word in ("curl", ".ssh", "escape")):
+        return Answer("deny", "the policy says no")
+    return Answer("allow")
+
+
+def record_codex(name: str, folder: Path, kind: str = "codex") -> None:
     """One scene with the real Codex."""
-    scene = CODEX[name]
+    scene = (CODEX if kind == "codex" else CODEX_EXEC)[name]
     work = folder / "work"
     if scene.git:
         repos.make_repo(work)
     else:
         work.mkdir()
-    adapter = find_adapter("codex")
+    adapter = find_adapter(kind)
     with ModelStub([Script((*scene.first, *scene.turns), after=scene.after, shared=True)]) as stub:
         env = homes.codex_home(folder, stub)
         if not scene.key:
@@ -99,19 +159,24 @@ def record_codex(name: str, folder: Path) -> None:
         def run() -> Driven:
             wanted = request_for(str(folder), cwd=str(work), env=env, executable=clis.codex_path(), **facts)
             (folder / "run" / "scratch").mkdir(exist_ok=True)
-            return drive(adapter, wanted, on_fact=_shoot(scene.signal))
+            return drive(adapter, wanted, on_fact=scene.act or _shoot(scene.signal), on_ask=judge)
 
         if scene.first:
             before = run_first(adapter, folder, work, env)
             facts.update(resume=before.of("run.session")[0]["session_id"])
             facts.update(baseline=before.of("run.usage")[-1]["session_totals"])
         driven = run()
-    transcripts.save("codex", name, driven, about=scene.about, cli=f"codex {clis.PINS['@openai/codex']}", request=facts)
+    transcripts.save(kind, name, driven, about=scene.about, cli=f"codex {clis.PINS['@openai/codex']}", request=facts)
+
+
+def record_exec(name: str, folder: Path) -> None:
+    """One scene with `codex exec`."""
+    record_codex(name, folder, "codex-exec")
 
 
 def run_first(adapter: Any, folder: Path, work: Path, env: dict[str, str]) -> Driven:
     """The run that a resumed or forked one goes on from."""
-    return drive(adapter, request_for(str(folder), cwd=str(work), env=env, executable=clis.codex_path()))
+    return drive(adapter, request_for(str(folder), cwd=str(work), env=env, executable=clis.codex_path()), on_ask=judge)
 
 
 def _shoot(number: int | None) -> Callable[[Driven, Fact], None]:
@@ -171,6 +236,7 @@ def _allow(ask: Ask) -> Answer:
 
 RECORDERS: dict[str, tuple[Callable[[str, Path], None], tuple[str, ...]]] = {
     "codex": (record_codex, tuple(CODEX)),
+    "codex-exec": (record_exec, tuple(CODEX_EXEC)),
     "fake": (record_fake, tuple(FAKE)),
 }
 

@@ -286,6 +286,8 @@ def test_other_kinds_have_their_rules() -> None:
     assert ruled(ToolCall("AskUserQuestion", "ask"), READER) == "allow"
     assert ruled(ToolCall("WebFetch", "network", "https://x.org/a")) == "ask"
     assert ruled(ToolCall("WebFetch", "network", "http://LOCALHOST:99/")) == "allow"
+    assert ruled(ToolCall("WebFetch", "network", "http://127.0.0.1.evil.org/")) == "ask"
+    assert ruled(ToolCall("WebFetch", "network", "http://2130706433:8000/")) == "allow"
     assert ruled(ToolCall("Mystery", "other")) == "ask"
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from cc_orchestrator.adapters.base import Adapter
 from cc_orchestrator.adapters.claude import ClaudeAdapter
 from cc_orchestrator.adapters.codex import CodexAdapter
+from cc_orchestrator.adapters.codex_exec import CodexExecAdapter
 from cc_orchestrator.adapters.fake import FakeAdapter
 from cc_orchestrator.core.errors import NotFound
 
-_ADAPTERS: dict[str, Adapter] = {entry.name: entry for entry in (ClaudeAdapter(), CodexAdapter(), FakeAdapter())}
+_ADAPTERS: dict[str, Adapter] = {
+    entry.name: entry for entry in (ClaudeAdapter(), CodexAdapter(), CodexExecAdapter(), FakeAdapter())
+}
 
 
 def adapter(name: str) -> Adapter:

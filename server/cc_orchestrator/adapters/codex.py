@@ -1,164 +1,92 @@
-"""Codex by `codex exec --json`: one prompt by stdin, one turn, events as JSON lines, then the exit.
+"""Codex by its app-server protocol: every tool call through our policy, steerable, with its own sandbox around it. Measured with 0.169.0.
 
-Its own sandbox is what holds the worker: nothing is asked and nobody can steer it. So the sandbox is spelt out in full and no
-setting of the user's or of the project can widen it: network off, /tmp closed, a scratch folder of the run's own as TMPDIR,
-execpolicy rules (which may lift commands out of the sandbox) ignored. Measured with 0.169.0:
+Three things hold a worker, in this order:
 
-- a resume id that is no UUID is taken for a thread's name and silently starts a new conversation, so it is refused here;
-- `mcp_servers.X.enabled=false` for an X that no configuration has is an error ("invalid transport"), so ours is switched off as
-  a whole entry, which is right whether it is there or not;
-- MCP servers get HOME, LANG, PATH, TERM and TMPDIR only: our marker is put into every server that the user's configuration
-  names, so that a door which hides behind a wrapper still knows whose child it is;
-- commands see variables such as the provider's key unless `ignore_default_excludes` is false;
-- `sandbox`, `-C` and `--add-dir` stand before `resume` and `fork`, which do not take them themselves.
+- the gate (`codex_gate.py`): a PreToolUse hook that asks us before each call. Approvals are no such gate: under `untrusted` a
+  command that was accepted is run again *without* the sandbox when the sandbox stops it, and nobody is asked;
+- Codex's sandbox, under `on-request`: what it stops stays stopped, and what wants to leave it is asked for, each time;
+- the settings of `codex_settings`. `tty` is off: what is typed into a running terminal passes no hook. So are goals, which begin
+  turns by themselves.
+
+Hooks run only when they are trusted, so the session names ours with its hash when it starts the thread, and switches all others
+off. A prompt is sent when Codex has confirmed that, and not before.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
+import sys
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from cc_orchestrator.adapters.base import Capabilities, Footprint, Invocation, WorkerRequest, host_of
-from cc_orchestrator.adapters.codex_stream import CodexSession
-from cc_orchestrator.core.text import line
+from cc_orchestrator.adapters import codex_gate
+from cc_orchestrator.adapters import codex_settings as common
+from cc_orchestrator.adapters.base import Capabilities, Footprint, Invocation, WorkerRequest
+from cc_orchestrator.adapters.codex_session import CodexSession
+from cc_orchestrator.adapters.codex_settings import toml
 
-#: The name under which the installer registers our server with Codex.
-OWN_SERVER = "cc-orchestrator"
-#: Characters of one input, by Codex's own refusal ("input_too_large").
-MAX_PROMPT = 1_048_576
-_OPTIONS = frozenset({"hooks", "plugins", "web_search"})
-_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+#: The gate may wait as long as a question may: a hook that runs out of time lets the call pass.
+_PATIENCE = 30 * 86_400
 
 
 class CodexAdapter:
-    """Codex CLI."""
+    """See `base.Adapter`."""
 
     name = "codex"
     capabilities = Capabilities(
-        steer=False, interrupt=False, questions=False, gates_every_call=False, resume=True, fork=True, commits=False,
-        turns="never", tokens="end", cost="never",
+        steer=True, interrupt=True, questions=True, gates_every_call=True, resume=True, fork=True, commits=False,
+        turns="live", tokens="live", cost="never",
     )  # fmt: skip
-    executables: tuple[str, ...] = ("codex",)
-    executable_env = "CODEX_BIN"
-    env_allow: tuple[str, ...] = (
-        "CODEX_HOME", "CODEX_SQLITE_HOME", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "CODEX_CA_CERTIFICATE", "OPENAI_API_KEY",
-        "OPENAI_BASE_URL", "OPENAI_ORGANIZATION", "OPENAI_PROJECT", "OPENAI_FEDERATION_RULE_ID", "OPENAI_IDENTITY_TOKEN_FILE",
-    )  # fmt: skip
-    secret_env: tuple[str, ...] = ("CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "OPENAI_API_KEY")
+    executables: tuple[str, ...] = common.EXECUTABLES
+    executable_env = common.EXECUTABLE_ENV
+    env_allow: tuple[str, ...] = common.ENV_ALLOW
+    secret_env: tuple[str, ...] = common.SECRET_ENV
 
     def check(self, request: WorkerRequest) -> list[str]:
         """What Codex would misunderstand."""
-        problems: list[str] = []
-        if len(request.prompt) > MAX_PROMPT:
-            problems.append(f"the prompt has {len(request.prompt)} characters, and codex takes at most {MAX_PROMPT}")
-        if request.resume is not None and not _UUID.fullmatch(request.resume):
-            problems.append(f"{line(request.resume, 60)!a} is no id of a Codex conversation (a UUID is expected)")
-        if request.fork and request.resume is None:
-            problems.append("a fork needs the id of the conversation to fork")
-        if request.model is not None and request.model.startswith("-"):
-            problems.append(f"{line(request.model, 60)!a} is no model name")
-        unknown = sorted(set(request.options) - _OPTIONS)
-        if unknown:
-            problems.append(f"it has no options {line(', '.join(unknown), 100)}; known: {', '.join(sorted(_OPTIONS))}")
-        return problems
+        return common.check_request(request)
 
     def declare(self, request: WorkerRequest) -> list[str]:
-        """Limits that Codex gives no figures for, and that no tool call passes our policy."""
-        declared = ["codex asks nobody before it acts: its own sandbox is what holds it"]
-        if request.max_turns is not None:
-            declared.append("codex does not tell model turns: max_turns is not kept")
+        """What it gives no figures for, and what the gate does not see."""
+        declared: list[str] = []
         if request.max_cost_usd is not None:
             declared.append("codex does not tell its cost: max_cost_usd is not kept")
         if request.max_tokens is not None:
-            declared.append("codex tells tokens at the end only: max_tokens cannot stop it before")
+            declared.append(
+                "tokens are read after each request to the model: the one that uses a budget up is still paid"
+            )
+        if request.options.get("web_search") is True:
+            declared.append("searches of the web are made by the model's service and pass no policy")
+        if request.options.get("hooks") is True:
+            declared.append("your own hooks run as well, where you trust them")
         return declared
 
     def invocation(self, request: WorkerRequest) -> Invocation:
-        """`codex exec`, with the prompt to come by stdin."""
-        argv = [request.executable or "codex", "exec", "--json", "--color", "never"]
+        """`codex app-server`. Which thread, and the prompt, are said by stdin."""
+        argv = [request.executable or "codex", "app-server"]
         env, scratch = dict(request.env), None
+        gate = os.path.abspath(codex_gate.__file__)
+        server = (
+            f"{codex_gate.SERVER}={{command={toml(os.path.realpath(sys.executable))},args=[\"-I\",\"-S\",{toml(gate)}],required=true,"
+            f"startup_timeout_sec=60,tool_timeout_sec={_PATIENCE}}}"
+        )  # fmt: skip
+        settings = [
+            *common.settings_of(request, (server,)), f"hooks.PreToolUse=[{{hooks=[{codex_gate.hook(_PATIENCE)}]}}]",
+            "features.hooks=true", "features.unified_exec_tty=false", "features.goals=false",
+            "features.default_mode_request_user_input=true", "suppress_unstable_features_warning=true",
+        ]  # fmt: skip
         if request.allow_write:
-            scratch = os.path.join(request.run_dir, "scratch")
-            env["TMPDIR"] = scratch
-            argv += ["--sandbox", "workspace-write", "--add-dir", request.outbox, "--add-dir", scratch]
-            if request.tree is not None and request.tree != request.cwd:
-                argv += ["--add-dir", request.tree]
-        else:
-            # Outside git Codex refuses to start; a run that cannot write needs no git to be undone by.
-            argv += ["--sandbox", "read-only", "--skip-git-repo-check"]
-        argv += ["-C", request.cwd, "--ignore-rules"]
-        if request.model:
-            argv += ["-m", request.model]
-        for setting in _settings(request):
+            scratch = env["TMPDIR"] = common.scratch_of(request)
+            roots = ",".join(toml(root) for root in common.writable_roots(request))
+            settings.append(f"sandbox_workspace_write.writable_roots=[{roots}]")
+        for setting in settings:
             argv += ["-c", setting]
-        if request.resume:
-            argv += ["fork" if request.fork else "resume", request.resume]
-        return Invocation((*argv, "-"), env, "pipe", scratch=scratch)
+        return Invocation(tuple(argv), env, "pipe", scratch=scratch)
 
     def footprint(self, env: Mapping[str, str], route: Mapping[str, Any]) -> Footprint:
-        """`~/.codex` (or CODEX_HOME): its configuration can be read, its login is the user's; its own sandbox goes inside ours."""
-        hosts = [host_of(env.get("OPENAI_BASE_URL", "")), host_of(str(route.get("base_url") or ""))]
-        named = tuple(host for host in hosts if host is not None)
-        return Footprint(
-            home=env.get("CODEX_HOME") or os.path.join(env.get("HOME", ""), ".codex"), variable="CODEX_HOME", shared=("auth.json",),
-            readable=("config.toml", "AGENTS.md"), hosts=named or ("api.openai.com:443", "chatgpt.com:443", "auth.openai.com:443"),
-            nests=True,
-        )  # fmt: skip
+        """See `codex_settings`."""
+        return common.footprint_of(env, route)
 
     def session(self, request: WorkerRequest) -> CodexSession:
         """A fresh session."""
         return CodexSession(request)
-
-
-def _settings(request: WorkerRequest) -> list[str]:
-    """Settings that go over the user's and the project's, as `key=TOML`."""
-    settings = [
-        'approval_policy="never"',
-        "shell_environment_policy.ignore_default_excludes=false",
-        f"shell_environment_policy.set.CC_RUN_ID={_string(request.run_id)}",
-        "notify=[]",
-        f"mcp_servers={_servers(request)}",
-    ]
-    settings += [f"features.{name}=false" for name in ("hooks", "plugins") if request.options.get(name) is not True]
-    if request.options.get("web_search") is not True:
-        settings.append('web_search="disabled"')
-    if request.allow_write:
-        settings += [
-            "sandbox_workspace_write.network_access=false",
-            "sandbox_workspace_write.writable_roots=[]",
-            "sandbox_workspace_write.exclude_slash_tmp=true",
-            "sandbox_workspace_write.exclude_tmpdir_env_var=true",
-        ]
-    return settings
-
-
-def _servers(request: WorkerRequest) -> str:
-    """Ours off, whatever it is called; our marker in the others. Entries are merged into those of the configuration."""
-    own = {OWN_SERVER: "command", **_texts(request.route.get("own_servers"))}
-    entries = [
-        f"{_string(name)}={{{'url' if kind == 'url' else 'command'}={_string(_NOWHERE.get(kind, OWN_SERVER))},enabled=false}}"
-        for name, kind in own.items()
-    ]
-    found = request.route.get("servers")
-    others = [name for name in cast("list[Any]", found) if isinstance(name, str)] if isinstance(found, list) else []
-    entries += [
-        f"{_string(name)}={{env={{CC_RUN_ID={_string(request.run_id)}}}}}" for name in others if name not in own
-    ]
-    return "{" + ",".join(entries) + "}"
-
-
-_NOWHERE = {"url": "http://127.0.0.1:9/"}
-
-
-def _texts(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        return {}
-    return {str(key): str(kind) for key, kind in cast("dict[Any, Any]", value).items()}
-
-
-def _string(text: str) -> str:
-    """A TOML basic string. JSON's is one too, but for DEL and for surrogate pairs, which raw UTF-8 avoids."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

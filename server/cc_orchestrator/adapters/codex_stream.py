@@ -8,11 +8,11 @@ not what our `turns` count. "Reconnecting... n/m" is a retry, no failure; before
 from __future__ import annotations
 
 import re
-import shlex
 from typing import Any, cast
 
 from cc_orchestrator.adapters import lines
 from cc_orchestrator.adapters.base import CloseInput, Effect, Ending, Send, WorkerRequest
+from cc_orchestrator.adapters.codex_items import unwrap
 from cc_orchestrator.adapters.lines import Object, number_at, object_at, text_at
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.asking import Answer, ToolCall
@@ -33,8 +33,6 @@ _CAUSES: tuple[tuple[str, re.Pattern[str]], ...] = (
 _NOT_FOUND = re.compile(r"no rollout found|thread/(?:resume|fork) failed|[Ss]ession .{0,80}not found")
 #: Log lines of Codex itself on stderr: of interest, but no reason.
 _LOG = re.compile(r"^\d{4}-\d\d-\d\dT\S{1,40}\s+(?:TRACE|DEBUG|INFO|WARN|ERROR)\b")
-_SHELLS = frozenset({"sh", "bash", "zsh", "dash", "powershell.exe", "pwsh"})
-_LONGEST_COMMAND = 4_000
 _MOST_OPEN = 1_000
 #: Codex's name of a figure -> ours. Its input count includes what was read from and written to the cache.
 _FIGURES = {
@@ -44,7 +42,7 @@ _FIGURES = {
 _UNHEARD = "codex exec takes no instructions while it works"
 
 
-class CodexSession:
+class CodexExecSession:
     """One `codex exec`, from its pipes."""
 
     def __init__(self, request: WorkerRequest) -> None:
@@ -258,7 +256,7 @@ def read_call(item: Object) -> ToolCall:
     """The tool call of an item, in words that every adapter shares."""
     kind = text_at(item, "type")
     if kind == "command_execution":
-        command = _unwrap(text_at(item, "command"))
+        command = unwrap(text_at(item, "command"))
         return ToolCall(kind, "command", command, command=command)
     if kind == "file_change":
         paths = _changed(item)
@@ -277,19 +275,6 @@ def _changed(item: Object) -> tuple[str, ...]:
     return tuple(
         path for change in changes if isinstance(change, dict) and (path := text_at(cast("Object", change), "path"))
     )
-
-
-def _unwrap(command: str) -> str:
-    """The command inside `/bin/bash -lc '…'`, where it is one."""
-    if len(command) > _LONGEST_COMMAND:
-        return command
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return command
-    if len(words) == 3 and words[0].rpartition("/")[2] in _SHELLS and words[1] in ("-lc", "-c"):
-        return words[2]
-    return command
 
 
 def _outcome(item: Object) -> tuple[bool, str]:

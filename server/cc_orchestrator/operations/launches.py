@@ -74,7 +74,7 @@ class RunParams(Params):
     """Parameters of a new run."""
 
     task: Annotated[str, Field(min_length=1, max_length=MAX_TASK, description="What to do, complete in itself.")]
-    adapter: Annotated[str, Field(description="claude, codex or fake.")] = "claude"
+    adapter: Annotated[str, Field(description="claude, codex, codex-exec or fake.")] = "claude"
     role: Annotated[str, Field(description="Perspective, e.g. implementation, review, testing.")] = "implementation"
     profile: str | None = None
     model: Annotated[str | None, Field(description="Default: the CLI's own.")] = None

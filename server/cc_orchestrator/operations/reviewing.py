@@ -40,7 +40,7 @@ Steps = Annotated[
 class ReviewerParams(Params):
     """One reviewer."""
 
-    adapter: Annotated[str, Field(description="claude, codex or fake.")]
+    adapter: Annotated[str, Field(description="claude, codex, codex-exec or fake.")]
     model: str | None = None
     role: Annotated[str, Field(description="Perspective: review, security, testing, …")] = "review"
     script: Annotated[dict[str, Any] | str | None, Field(description="fake only.")] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +15,7 @@ from cc_orchestrator.policy.globs import matches_any
 from cc_orchestrator.policy.posture import Posture, Resolve, Spot, locate
 
 _LOCAL = frozenset({"localhost", "::1", "localhost.localdomain"})
+_LOOPBACK = re.compile(r"127(?:\.[0-9]{1,3}){1,3}|0\.0\.0\.0")
 _PATHS: frozenset[Action] = frozenset({"read", "write", "delete"})
 _NOTHING: Act = Act("read")
 
@@ -104,7 +106,7 @@ def _once(resolve: Resolve) -> Resolve:
 
 
 def _is_local(host: str) -> bool:
-    return host in _LOCAL or host.startswith("127.") or set(host) == {"0", "."}
+    return host in _LOCAL or _LOOPBACK.fullmatch(host) is not None
 
 
 def tell_call(call: ToolCall, posture: Posture) -> Told:

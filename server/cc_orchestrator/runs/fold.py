@@ -30,7 +30,7 @@ def new_state() -> State:
         "parent_run_id": None, "created_at": None, "started_at": None, "finished_at": None, "last_ts": None, "acted_at": None,
         "session_id": None, "session_totals": {}, "usage": {}, "cost_source": None, "turns": 0, "messages": 0, "last_text": "",
         "results": 0, "result": None, "tools": {}, "tool_count": 0, "tool_errors": 0, "open_tools": {}, "recent_tools": [], "timeline": [],
-        "files": {}, "questions": {}, "waiting": None, "retrying": None, "denied": 0, "limits": [], "masked": {},
+        "files": {}, "questions": {}, "waiting": None, "retrying": None, "denied": 0, "violations": 0, "limits": [], "masked": {},
         "notices": [], "stderr": "", "unparsed": 0, "oversized": 0, "instructions": 0, "stopping": None, "exit": None,
         "snapshot": None, "checkout": None, "pid": None, "pid_start": None, "containment": None, "completion": None,
         "findings": [], "sandbox": None, "sandbox_backend": None,
@@ -201,6 +201,8 @@ def _tool_finished(state: State, data: Data, ts: float | None) -> None:
 def _decided(state: State, data: Data, ts: float | None) -> None:
     if data.get("decision") == "deny":
         state["denied"] += 1
+        # Denied at every level of trust: that it was tried says something of the worker.
+        state["violations"] += data.get("risk") == "critical"
 
 
 def _asked(state: State, data: Data, ts: float | None) -> None:

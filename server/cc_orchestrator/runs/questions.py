@@ -89,10 +89,10 @@ def _decided(ask: Ask, ruling: Ruling) -> Fact:
     assert call is not None
     data: dict[str, Any] = {
         "tool": call.tool, "kind": call.kind, "target": cut(call.target, 300),
-        "decision": ruling.decision, "rule": ruling.rule,
+        "decision": ruling.decision, "rule": ruling.rule, "by": "policy", "correlation_id": ask.tool_use_id or ask.key,
     }  # fmt: skip
     if ruling.decision != "allow":
-        data["reason"] = ruling.reason
+        data.update(reason=cut(ruling.reason, 400), risk=ruling.risk)
     if ask.tool_use_id:
         data["tool_use_id"] = ask.tool_use_id
     return Fact(ev.POLICY_DECIDED, data)

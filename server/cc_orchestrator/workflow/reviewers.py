@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 #: Whose models a CLI speaks to.
 VENDORS = {"claude": "anthropic", "codex": "openai", "fake": "none"}
+#: Second ways to the same CLI: they review when they are named, and are of its vendor.
+_SAME = {"codex-exec": "codex"}
 
 
 class Choice(NamedTuple):
@@ -34,4 +36,4 @@ def declare(maker: str, chosen: Collection[str]) -> list[str]:
 
 
 def _vendor(adapter: str) -> str:
-    return VENDORS.get(adapter, adapter)
+    return VENDORS.get(_SAME.get(adapter, adapter), adapter)

@@ -44,7 +44,7 @@ def inside_job(owned: Owned) -> Caller:
 
 def cli_route(env: Mapping[str, str], adapter: str, cwd: str) -> dict[str, Any]:
     """What the CLI's own configuration says that its workers need, or must be kept from."""
-    return codex_route(*read_codex_files(env, cwd)) if adapter == "codex" else {}
+    return codex_route(*read_codex_files(env, cwd)) if adapter in ("codex", "codex-exec") else {}
 
 
 def continue_run(

@@ -1,4 +1,4 @@
-"""The Codex adapter on its own: what it starts, and what it makes of lines that the transcripts do not hold."""
+"""The adapter for `codex exec` on its own: what it starts, and what it makes of lines that the transcripts do not hold."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from cc_orchestrator.adapters.base import CloseInput, Effect, Send, WorkerRequest
-from cc_orchestrator.adapters.codex import CodexAdapter
+from cc_orchestrator.adapters.codex_exec import CodexExecAdapter
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.routing.codex_config import codex_route
 from kit.transcripts import request_in
 
-CODEX = CodexAdapter()
+CODEX = CodexExecAdapter()
 THREAD = "01a21400-0000-7000-8000-00000000abcd"
 
 
