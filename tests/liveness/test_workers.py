@@ -154,3 +154,40 @@ def test_a_result_that_comes_late_is_not_thrown_away(door: Door) -> None:
     assert state["completion"]["claimed"]["text"] == "late, but here"
     assert [note["code"] for note in state["notices"]] == ["late_result"]
     assert state["limits"][-1]["limit"] == "silence_seconds"
+
+
+def follow_up(door: Door, run_id: str) -> str:
+    """The run that goes on after another, once it has ended."""
+
+    def found() -> str | None:
+        rows = door.call("cc_run_status", include_finished=True)["runs"]
+        return next((row["run_id"] for row in rows if door.spec(row["run_id"]).parent_run_id == run_id), None)
+
+    name = until(found, 20.0, what=f"the run after {run_id}")
+    assert name is not None
+    door.finish(name)
+    return name
+
+
+def test_recovery_goes_on_in_the_same_conversation(door: Door) -> None:
+    script = {"steps": [{"say": "hm"}, {"hang": {"deaf": True}}], "resumed": [{"result": "went on"}]}
+    run_id = door.start_fake(script=script, silence_seconds=1, on_stall="recover")
+    row = door.finish(run_id)
+    assert (row["status"], row["reason"]) == ("timed_out", "silence")
+    after = follow_up(door, run_id)
+    assert door.spec(after).resume_session == door.state(run_id)["session_id"]
+    assert door.spec(after).client_request_id == f"resume-{run_id}"
+    assert end(door.state(after)) == ("succeeded", "completed")
+
+
+def test_recovery_ends_with_one_replacement(door: Door) -> None:
+    hangs = [{"say": "hm"}, {"hang": {"deaf": True}}]
+    first = door.start_fake(script={"steps": hangs, "resumed": hangs}, silence_seconds=1, on_stall="recover")
+    door.finish(first)
+    second = follow_up(door, first)
+    third = follow_up(door, second)
+    assert door.spec(third).client_request_id == f"replace-{second}"
+    assert door.spec(third).resume_session is None
+    assert end(door.state(third)) == ("timed_out", "silence")
+    assert [note["code"] for note in door.state(third)["notices"]] == []
+    assert len(door.call("cc_run_status", include_finished=True)["runs"]) == 3
