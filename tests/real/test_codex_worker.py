@@ -1,4 +1,4 @@
-"""A real Codex as worker under a real supervisor, against a scripted model on loopback."""
+"""A real Codex, by its app-server, as worker under a real supervisor, against a scripted model on loopback."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from cc_orchestrator.core.errors import Conflict, InvalidRequest, Unavailable
+from cc_orchestrator.core.errors import InvalidRequest, Unavailable
 from kit import homes
 from kit.door import Door
 from kit.interpreter import PYTHON
 from kit.model_stub import ModelStub
 from kit.repos import fingerprint, git
 from kit.stub_script import Script, Turn, Usage, call, say
-from kit.waiting import alive, until, until_gone
 
 pytestmark = [pytest.mark.real_cli, pytest.mark.process, pytest.mark.timeout(120)]
 PATCH = "*** Begin Patch\n*** Update File: src/app.py\n@@\n-    return a - b\n+    return a + b\n*** End Patch\n"
@@ -69,7 +68,8 @@ def test_a_reader_says_hello_and_its_figures_are_the_providers(tmp_path: Path, m
         "input_tokens": 1200, "output_tokens": 34, "cache_read_tokens": 500, "reasoning_tokens": 7,
     }  # fmt: skip
     assert "cost_usd" not in state["usage"]
-    assert state["actual_model"] is None
+    assert state["actual_model"] == homes.CODEX_MODEL
+    assert state["turns"] == 1
     assert fingerprint(door.cwd) == before
 
 
@@ -78,7 +78,7 @@ def test_a_writers_edit_becomes_the_branchs_commit_by_our_hand(tmp_path: Path, m
     model_stub.add(
         Script([
             call("apply_patch", PATCH),
-            shell(f"git commit -qam mine; echo x > {outside}; echo x >> {tmp_path}/project/README.md; echo x > /tmp/cc-escape.txt"),
+            shell(f"git commit -qam mine; python3 -c 'open(\"{outside}\", \"w\")'; echo x > /tmp/cc-escape.txt"),
             shell("echo '{}' > $CC_RUN_OUTBOX/handoff.json; mktemp"), say("Fixed."),
         ])
     )  # fmt: skip
@@ -94,7 +94,7 @@ def test_a_writers_edit_becomes_the_branchs_commit_by_our_hand(tmp_path: Path, m
     assert f"CC-Run: {run_id}" in git(door.cwd, "log", "-1", "--format=%B", snapshot["branch"])
     assert fingerprint(door.cwd) == before
     refused, made = (result.text for result in model_stub.tool_results("exec_command"))
-    assert refused.count("Read-only file system") == 4
+    assert refused.count("Read-only file system") == 3
     assert not outside.exists()
     assert not Path("/tmp/cc-escape.txt").exists()
     assert state["completion"]["claimed"]["outbox"] == [{"name": "handoff.json", "bytes": 3}]
@@ -137,16 +137,6 @@ def test_a_run_from_a_subfolder_may_write_in_all_of_its_tree_but_not_in_gits_fil
     assert sorted(entry["path"] for entry in door.state(run_id)["snapshot"]["files"]) == ["src/here.txt", "top.txt"]
 
 
-def test_a_reader_can_write_nowhere(tmp_path: Path, model_stub: ModelStub) -> None:
-    model_stub.add(Script([shell("echo x > here; echo x > $CC_RUN_OUTBOX/x; cat README.md"), say("read it")]))
-    door = door_for(tmp_path, model_stub)
-    run_id = play(door)
-    (result,) = model_stub.tool_results("exec_command")
-    assert result.text.count("Read-only file system") == 2
-    assert "# scratch" in result.text
-    assert os.listdir(door.run(run_id).outbox) == []
-
-
 def test_outside_git_a_reader_works(tmp_path: Path, model_stub: ModelStub) -> None:
     model_stub.add(Script([say("no git here")]))
     door = door_for(tmp_path, model_stub)
@@ -165,7 +155,7 @@ def test_the_prompt_is_in_no_argv_and_the_key_in_no_file_and_no_command(tmp_path
     run_id = start(door, "PROMPT_NEEDLE please", allow_write=True)
     pid = door.until_event(run_id, "run.started")["pid"]
     argv, environ = Path(f"/proc/{pid}/cmdline").read_bytes(), Path(f"/proc/{pid}/environ").read_bytes()
-    assert b"--sandbox" in argv
+    assert b"app-server" in argv
     assert b"PROMPT_NEEDLE" not in argv + environ
     assert homes.DUMMY_KEY.encode() not in argv
     assert homes.DUMMY_KEY.encode() in environ
@@ -188,8 +178,9 @@ def test_other_keys_of_the_users_do_not_reach_the_worker(tmp_path: Path, model_s
     door = door_for(
         tmp_path, model_stub, ANTHROPIC_BASE_URL="http://foreign", GITHUB_PAT_FILE="foreign", CODEX_THREAD_ID="foreign"
     )
-    play(door)
+    play(door, allow_write=True)
     (seen,) = model_stub.tool_results("exec_command")
+    assert "PATH=" in seen.text
     assert "foreign" not in seen.text
 
 
@@ -216,22 +207,6 @@ def test_a_server_behind_a_wrapper_learns_whose_child_it_is(tmp_path: Path, mode
     assert told.read_text().strip() == run_id
 
 
-def test_a_worker_that_calls_our_command_line_is_refused_whatever_the_user_lets_commands_see(
-    tmp_path: Path, model_stub: ModelStub
-) -> None:
-    ours = f"{PYTHON} -m cc_orchestrator run-streaming more --adapter fake"
-    model_stub.add(Script([shell(ours), say("could not")]))
-    door = door_for(
-        tmp_path, model_stub, '[shell_environment_policy]\ninherit = "none"\ninclude_only = ["PATH", "HOME"]\n'
-    )
-    run_id = play(door, allow_write=True)
-    (result,) = model_stub.tool_results("exec_command")
-    assert "Process exited with code 5" in result.text
-    assert "accepts and delivers nothing" in result.text
-    assert run_id in result.text
-    assert [path.name for path in Path(door.run(run_id).path).parent.glob("run_*")] == [run_id]
-
-
 def test_hooks_and_notifiers_of_the_users_do_not_run(tmp_path: Path, model_stub: ModelStub) -> None:
     model_stub.add(Script([shell("true"), say("hello")]))
     door = door_for(tmp_path, model_stub)
@@ -245,80 +220,6 @@ def test_hooks_and_notifiers_of_the_users_do_not_run(tmp_path: Path, model_stub:
     assert list(trap.iterdir()) == []
 
 
-# ---------------------------------------------------------------- going on
-
-
-def test_a_resumed_run_counts_only_its_own_tokens(tmp_path: Path, model_stub: ModelStub) -> None:
-    turns = [say("first", usage=Usage(1000, 10)), say("second", usage=Usage(50, 5)), say("third", usage=Usage(7, 1))]
-    model_stub.add(Script(turns, shared=True))
-    door = door_for(tmp_path, model_stub)
-    run_id = play(door)
-    used = [door.state(run_id)["usage"]["input_tokens"]]
-    sessions = {door.state(run_id)["session_id"]}
-    for _ in range(2):
-        run_id = str(door.call("cc_send_instruction", run_id=run_id, instruction="go on")["run_id"])
-        door.finish(run_id, 40.0)
-        assert end(door, run_id) == ("succeeded", "completed")
-        used.append(door.state(run_id)["usage"]["input_tokens"])
-        sessions.add(door.state(run_id)["session_id"])
-    assert used == [1000, 50, 7]
-    assert len(sessions) == 1
-    assert door.state(run_id)["session_totals"]["input_tokens"] == 1057
-    assert "second" in str(model_stub.requests[-1].messages)
-
-
-def test_after_a_run_that_was_stopped_nothing_is_counted_twice(tmp_path: Path, model_stub: ModelStub) -> None:
-    turns = [say("first", usage=Usage(1000, 10)), Turn(hang="silent"), say("third", usage=Usage(7, 1))]
-    model_stub.add(Script(turns, shared=True))
-    door = door_for(tmp_path, model_stub)
-    first = play(door)
-    second = str(door.call("cc_send_instruction", run_id=first, instruction="go on")["run_id"])
-    model_stub.wait_for_requests(2)
-    door.call("cc_stop", run_id=second)
-    third = str(door.call("cc_send_instruction", run_id=second, instruction="go on")["run_id"])
-    door.finish(third, 40.0)
-    assert end(door, third) == ("succeeded", "completed")
-    assert door.state(third)["usage"]["input_tokens"] == 7
-
-
-def test_a_writer_goes_on_in_its_worktree(tmp_path: Path, model_stub: ModelStub) -> None:
-    model_stub.add(
-        Script([shell("echo one > a.txt"), say("one"), shell("cat a.txt; echo two > b.txt"), say("two")], shared=True)
-    )
-    door = door_for(tmp_path, model_stub)
-    first = play(door, allow_write=True)
-    second = str(door.call("cc_send_instruction", run_id=first, instruction="go on")["run_id"])
-    door.finish(second, 40.0)
-    assert "one" in model_stub.tool_results("exec_command")[-1].text
-    assert sorted(entry["path"] for entry in door.state(second)["snapshot"]["files"]) == ["a.txt", "b.txt"]
-
-
-def test_a_conversation_that_is_gone_is_named_so(tmp_path: Path, model_stub: ModelStub) -> None:
-    model_stub.add(Script([say("first")]))
-    door = door_for(tmp_path, model_stub)
-    first = play(door)
-    for rollout in Path(door.env["CODEX_HOME"]).glob("sessions/**/*.jsonl"):
-        rollout.unlink()
-    second = str(door.call("cc_send_instruction", run_id=first, instruction="go on")["run_id"])
-    door.finish(second, 40.0)
-    assert end(door, second) == ("failed", "session_not_found")
-
-
-def test_a_live_run_cannot_be_steered_and_the_refusal_says_what_can_be_done(
-    tmp_path: Path, model_stub: ModelStub
-) -> None:
-    model_stub.add(Script([Turn(hang="silent"), say("took it up")], shared=True))
-    door = door_for(tmp_path, model_stub)
-    run_id = start(door)
-    model_stub.wait_for_requests(1)
-    with pytest.raises(Conflict, match="takes no instructions while it works"):
-        door.call("cc_send_instruction", run_id=run_id, instruction="otherwise")
-    answer = door.call("cc_send_instruction", run_id=run_id, instruction="otherwise", force=True)
-    door.finish(answer["run_id"], 40.0)
-    assert end(door, run_id) == ("stopped", "user_requested")
-    assert claimed(door, answer["run_id"]) == "took it up"
-
-
 # ---------------------------------------------------------------- bad days
 
 
@@ -327,7 +228,7 @@ def test_reconnecting_is_no_failure(tmp_path: Path, model_stub: ModelStub) -> No
     door = door_for(tmp_path, model_stub)
     run_id = play(door)
     assert end(door, run_id) == ("succeeded", "completed")
-    assert door.data(run_id, "run.retrying")[0] == {"attempt": 1, "max": 5, "cause": "overloaded"}
+    assert door.data(run_id, "run.retrying")[0] == {"attempt": 1, "max": 5, "cause": "disconnected"}
 
 
 def test_a_refused_key_is_named_so(tmp_path: Path, model_stub: ModelStub) -> None:
@@ -354,36 +255,6 @@ def test_a_configuration_that_codex_cannot_read_is_told_in_its_words(tmp_path: P
     assert "config.toml" in door.state(run_id)["detail"]
 
 
-def test_a_stop_ends_the_whole_tree(tmp_path: Path, model_stub: ModelStub) -> None:
-    model_stub.add(Script([python("import os,time; open('pid','w').write(str(os.getpid())); time.sleep(300)")]))
-    door = door_for(tmp_path, model_stub)
-    run_id = start(door, allow_write=True)
-    door.until_event(run_id, "tool.started", 30)
-    worker = door.data(run_id, "run.started")[0]["pid"]
-    marker = Path(str(door.spec(run_id).worktree)) / "pid"
-    until(lambda: marker.exists() and marker.read_text(), 20.0)
-    sleepers = _children_asleep(run_id)
-    assert sleepers
-    answer = door.call("cc_stop", run_id=run_id, reason="enough")
-    assert (answer["status"], answer["reason"]) == ("stopped", "user_requested")
-    for pid in (worker, *sleepers):
-        until_gone(pid, 5.0)
-    assert not alive(worker)
-
-
-def _children_asleep(run_id: str) -> list[int]:
-    """Processes of the run that sleep in Python. Inside the sandbox pids are others, so they are found from here."""
-    found: list[int] = []
-    for folder in Path("/proc").iterdir():
-        try:
-            asleep = folder.name.isdigit() and b"time.sleep(300)" in (folder / "cmdline").read_bytes()
-            if asleep and f"CC_RUN_ID={run_id}".encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
-
-
 def test_a_service_that_says_nothing_ends_in_silence(tmp_path: Path, model_stub: ModelStub) -> None:
     model_stub.add(Script([], after=Turn(hang="silent")))
     door = door_for(tmp_path, model_stub)
@@ -395,15 +266,6 @@ def test_an_answer_without_a_word_is_no_success(tmp_path: Path, model_stub: Mode
     model_stub.add(Script([Turn(text="")]))
     door = door_for(tmp_path, model_stub)
     assert end(door, play(door)) == ("failed", "exited_empty")
-
-
-def test_limits_that_cannot_be_kept_are_declared_in_the_answer(tmp_path: Path, model_stub: ModelStub) -> None:
-    model_stub.add(Script([say("hello")]))
-    door = door_for(tmp_path, model_stub)
-    answer = door.call("cc_run_streaming", task="x", adapter="codex", max_turns=3, max_cost_usd=1.0, max_tokens=10)
-    door.finish(answer["run_id"], 40.0)
-    told = " ".join(answer["declared"])
-    assert all(limit in told for limit in ("max_turns", "max_cost_usd", "max_tokens"))
 
 
 def test_a_prompt_of_a_megabyte_arrives_whole_and_a_longer_one_is_refused_before_the_start(

@@ -55,6 +55,7 @@ class Capabilities(NamedTuple):
     tokens: When
     cost: When
     needs_model_service: bool = True
+    settles: bool = False  # an interrupted turn ends only while stdin is open; the session closes it then
 
 
 class WorkerRequest(NamedTuple):

@@ -35,7 +35,7 @@ class CodexAdapter:
     name = "codex"
     capabilities = Capabilities(
         steer=True, interrupt=True, questions=True, gates_every_call=True, resume=True, fork=True, commits=False,
-        turns="live", tokens="live", cost="never",
+        turns="live", tokens="live", cost="never", settles=True,
     )  # fmt: skip
     executables: tuple[str, ...] = common.EXECUTABLES
     executable_env = common.EXECUTABLE_ENV

@@ -12,13 +12,12 @@ rules lift commands out of the sandbox without a question. Run as a file, by its
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any, cast
 
 SERVER, TOOL = "cc_gate", "judge"
 #: What an allowed command begins with.
-PREFIX = ": >/dev/null\n" if os.name == "posix" else ""
+PREFIX = "" if sys.platform == "win32" else ": >/dev/null\n"
 #: What is passed on of a call. A patch of any size is judged by its file names.
 MOST_INPUT = 100_000
 _SHELL, _PATCH = "Bash", "apply_patch"

@@ -92,10 +92,13 @@ class CodexSession:
         if pending.kind == "gate" and answer.decision == "allow" and pending.name.startswith("mcp__"):
             self._passed.append(pending.name)
             del self._passed[:-_MOST_OPEN]
-        effects: list[Effect] = [protocol.reply(pending, answer)]
+        effects: list[Effect] = []
         if answer.decision != "allow" and pending.kind in ("command", "edit", "permissions", "tool"):
-            effects += self._talk.say(f"That was not allowed: {answer.reason or 'denied'}. Go on without it.", "why")
-        return effects
+            # Before the answer, so that it is there when the model is asked again.
+            what = pending.name or items.unwrap(text_at(pending.given, "command")) or pending.kind
+            why = f"Not allowed ({line(what, 200)}): {answer.reason or 'denied'}. Go on without it."
+            effects += self._talk.say(why, "why")
+        return [*effects, protocol.reply(pending, answer)]
 
     # ------------------------------------------------------------ from the worker
 
@@ -160,7 +163,7 @@ class CodexSession:
     def _hooks(self, result: Object) -> list[Effect]:
         state = start.hook_state(result, others=self._request.options.get("hooks") is True)
         if state is None:
-            return self._give_up("no_stream", "it did not take up the gate")
+            return self._give_up("no_stream", start.trouble(result) or "it did not take up the gate")
         return [protocol.request("thread", *start.thread_request(self._request, state))]
 
     def _thread_begun(self, result: Object) -> list[Effect]:
@@ -338,7 +341,8 @@ class CodexSession:
         return [] if found is None else [found]
 
     def _warning(self, params: Object) -> list[Effect]:
-        return [items.notice("codex", text_at(params, "message") or text_at(params, "summary"))]
+        told = [text_at(params, key) for key in ("message", "summary", "details")]
+        return [items.notice("codex", " ".join(part for part in told if part))]
 
     # ------------------------------------------------------------ the end
 

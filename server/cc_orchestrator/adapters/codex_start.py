@@ -20,6 +20,11 @@ def hook_state(listed: Object, *, others: bool) -> Object | None:
     return state if any(entry["enabled"] for entry in state.values()) else None
 
 
+def trouble(listed: Object) -> str:
+    """What Codex says is wrong with its configuration; it would go on with its defaults."""
+    return next((text_at(error, "message") for entry in rows(listed, "data") for error in rows(entry, "errors")), "")
+
+
 def gate_stands(listed: Object) -> bool:
     """Whether the thread has the gate, switched on and trusted."""
     return any(

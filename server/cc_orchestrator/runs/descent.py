@@ -95,7 +95,8 @@ class Descent:
             self._do(effects)
             if not effects:
                 self._worker.signal("INT")
-            self._worker.feed.finish()
+            if not effects or not self._worker.adapter.capabilities.settles:
+                self._worker.feed.finish()
         elif step == "terminate":
             self._worker.signal("TERM")
         else:
