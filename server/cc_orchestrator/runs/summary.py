@@ -9,6 +9,7 @@ from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.runs.conduct import Flag
 from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.liveness import judge
+from cc_orchestrator.runs.renewal import planned_renewal
 from cc_orchestrator.runs.risk import find_flags, same_model
 
 State = dict[str, Any]
@@ -130,6 +131,11 @@ def next_call(state: State) -> str:
         return f'cc_wait {{"ids":["{run_id}"]}}'
     if state["status"] == "succeeded":
         return f'cc_verify {{"run_id":"{run_id}","test_commands":["…"]}}'
+    if state["reason"] == "silence":
+        if planned_renewal(state) is not None:
+            return "cc_status {}"
+        if state["session_id"]:
+            return f'cc_send_instruction {{"run_id":"{run_id}","instruction":"You fell silent and were stopped; go on from there."}}'
     return f'cc_summarize_run {{"run_id":"{run_id}"}}'
 
 
