@@ -128,12 +128,14 @@ def test_the_users_settings_cannot_widen_the_sandbox(tmp_path: Path, model_stub:
 def test_a_run_from_a_subfolder_may_write_in_all_of_its_tree_but_not_in_gits_files(
     tmp_path: Path, model_stub: ModelStub
 ) -> None:
-    model_stub.add(Script([shell("pwd; echo x > ../top.txt; echo x > ../.git; echo x > here.txt"), say("wrote")]))
+    model_stub.add(
+        Script([shell("pwd; echo x > ../top.txt; echo x > here.txt"), shell("echo x > ../.git"), say("wrote")])
+    )
     door = door_for(tmp_path, model_stub)
     run_id = play(door, allow_write=True, cwd=str(door.cwd / "src"))
-    (result,) = model_stub.tool_results("exec_command")
-    assert "/src\n" in result.text
-    assert result.text.count("Read-only file system") == 1
+    wrote, refused = model_stub.tool_results("exec_command")
+    assert "/src\n" in wrote.text
+    assert "it belongs to git itself" in refused.text
     assert sorted(entry["path"] for entry in door.state(run_id)["snapshot"]["files"]) == ["src/here.txt", "top.txt"]
 
 
