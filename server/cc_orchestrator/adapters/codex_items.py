@@ -51,15 +51,12 @@ _PATCHED = re.compile(r"^\*\*\* (?:Add File|Update File|Delete File|Move to): (.
 
 
 def gated_call(tool: str, given: Object, folder: str, home: str) -> ToolCall:
-    """The call that the gate saw. `folder` is where it runs, `home` the run's working directory.
-
-    A command that starts elsewhere is shown with the `cd` that it amounts to.
-    """
+    """The call that the gate saw. `folder` is where it runs, `home` the root of the run's tree."""
     text = text_at(given, "command")
     if tool == "Bash":
-        elsewhere = folder and os.path.normpath(folder) != os.path.normpath(home)
-        command = f"cd {shlex.quote(folder)} && {text}" if elsewhere else text
-        return ToolCall(COMMAND, "command", command, command=command)
+        if not folder or os.path.normpath(folder) == os.path.normpath(home):
+            return ToolCall(COMMAND, "command", text, command=text)
+        return ToolCall(COMMAND, "command", f"cd {shlex.quote(folder)} && {text}", command=text, folder=folder)
     if tool == "apply_patch":
         paths = tuple(os.path.join(folder or home, path) for path in _PATCHED.findall(text))
         return ToolCall(EDIT, "edit", ", ".join(paths[:5]), paths=paths)

@@ -128,7 +128,9 @@ class CodexSession:
     def _on_request(self, method: str, value: Object, original: bytes) -> list[Effect]:
         untouched = lines.read_object(original) or value
         number, params = untouched.get("id"), object_at(value, "params")
-        found = protocol.read_request(method, params, object_at(untouched, "params"), number, self._request.cwd)
+        # Policy takes relative paths from the root of the tree, which need not be where the worker begins.
+        root = self._request.tree or self._request.cwd
+        found = protocol.read_request(method, params, object_at(untouched, "params"), number, root)
         if found is None:
             return [protocol.refuse(number, method)]
         ask, pending = found
