@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -172,11 +173,16 @@ def judged(tool: str, given: Json, result: Json) -> Json:
     return json.loads(told["result"]["content"][0]["text"]).get("hookSpecificOutput", {})
 
 
-def test_an_allowed_command_begins_with_what_no_rule_matches() -> None:
-    allowed = judged("Bash", {"command": "ls", "more": 1}, {"action": "accept", "content": {"decision": "allow"}})
-    assert allowed["updatedInput"] == {"command": f"{gate.PREFIX}ls", "more": 1}
-    assert judged("apply_patch", {"command": "*** Begin"}, {"action": "accept", "content": {"decision": "allow"}}) == {}
-    assert unwrap(f"/bin/bash -lc '{gate.PREFIX}ls -la'") == "ls -la"
+def test_an_allowed_command_is_given_back_as_one_word_that_no_rule_matches() -> None:
+    yes = {"action": "accept", "content": {"decision": "allow"}}
+    allowed = judged("Bash", {"command": "echo 'a b'\nls", "more": 1}, yes)
+    assert allowed["permissionDecision"] == "allow"
+    assert allowed["updatedInput"]["more"] == 1
+    wrapped = allowed["updatedInput"]["command"]
+    assert shlex.split(wrapped) == ["eval", "echo 'a b'\nls"]
+    assert unwrap(shlex.join(["/bin/bash", "-lc", wrapped]), gated=True) == "echo 'a b'\nls"
+    assert unwrap("/bin/bash -lc 'ls -la'", gated=True) == "ls -la"
+    assert judged("apply_patch", {"command": "*** Begin"}, yes) == {}
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ class CodexSession:
         effects: list[Effect] = []
         if answer.decision != "allow" and pending.kind in ("command", "edit", "permissions", "tool"):
             # Before the answer, so that it is there when the model is asked again.
-            what = pending.name or items.unwrap(text_at(pending.given, "command")) or pending.kind
+            what = pending.name or items.unwrap(text_at(pending.given, "command"), gated=True) or pending.kind
             why = f"Not allowed ({line(what, 200)}): {answer.reason or 'denied'}. Go on without it."
             effects += self._talk.say(why, "why")
         return [*effects, protocol.reply(pending, answer)]
