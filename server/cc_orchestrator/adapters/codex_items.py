@@ -43,6 +43,8 @@ _KINDS: dict[str, ToolKind] = {
     "spawn_agent": "delegate", "send_input": "delegate", "send_message": "delegate", "wait_agent": "delegate", "close_agent": "delegate",
     "resume_agent": "delegate", "list_agents": "delegate",
 }  # fmt: skip
+#: The namespace of the tools that start helpers; hooks see it without a mark between it and the name.
+_AGENTS = "multi_agent_v1"
 _PATCHED = re.compile(r"^\*\*\* (?:Add File|Update File|Delete File|Move to): (.+?)\s*$", re.MULTILINE)
 
 
@@ -62,7 +64,7 @@ def gated_call(tool: str, given: Object, folder: str, home: str) -> ToolCall:
     path = text_at(given, "path")
     paths = (os.path.join(folder or home, path),) if path else ()
     target = path or _shown(given) or tool
-    name = tool if tool.startswith("mcp__") else tool.rpartition("multi_agent_v1__")[2]
+    name = tool if tool.startswith("mcp__") else tool.removeprefix(_AGENTS).lstrip("_")
     return ToolCall(line(tool, 100), _KINDS.get(name, "other"), target, paths=paths)
 
 
