@@ -66,6 +66,11 @@ CASES: list[Case] = [
     # ------------------------------------------------------------ dead stream: 60 s
     _case("a message stops half way", "dead_stream", 30.0, (20.0, delta("It is")), (30.0, delta(" so")), code="dead_stream",
           adapter="claude", silence=600.0, end=200.0),
+    _case("a message stops half way in its first instant", "dead_stream", 1.1, (1.05, line({"type": "stream_event", "event": {
+          "type": "message_start"}})), (1.1, delta("half an")), code="dead_stream", adapter="claude", silence=600.0, end=100.0),
+    _case("a message stops half way while the CLI has bursts of its own", "dead_stream", 30.0, (30.0, delta("so")),
+          *[(float(at), world(cpu=0.3 if at % 20 == 10 else 0.0)) for at in range(30, 190, 10)], code="dead_stream", adapter="claude",
+          silence=600.0, end=200.0),
     _case("a thought stops half way, other pings go on in the stream", "dead_stream", 30.0, (30.0, thought("so")),
           every(10.0, 190.0, status()), code="dead_stream", adapter="claude", silence=600.0, end=200.0),
     _case("a message stops half way with timers of two percent", "dead_stream", 30.0, world(cpu=0.02), (30.0, delta("so")),

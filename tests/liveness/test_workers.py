@@ -82,13 +82,13 @@ def test_a_prompt_that_nobody_sees_is_named_within_two_seconds_and_is_wanted_att
 
 def test_a_hang_with_children_is_named_and_its_whole_tree_is_ended(door: Door) -> None:
     run_id = door.start_fake(
-        {"fork": {"setsid": True, "seconds": 600}}, {"say": "and now"}, {"hang": {"deaf": True}}, silence_seconds=2
+        {"fork": {"setsid": True, "seconds": 600}}, {"say": "and now"}, {"hang": {"deaf": True}}, silence_seconds=5
     )
     pid = int(door.until_event(run_id, "system.notice", code="forked")["text"])
     door.finish(run_id)
     assert end(door.state(run_id)) == ("timed_out", "silence")
     assert told(door, run_id) == [("suspected_stall", "silent")]
-    assert 2.0 <= seconds_between(door, run_id, "run.message", "run.liveness") < 12.0
+    assert 5.0 <= seconds_between(door, run_id, "run.message", "run.liveness") < 15.0
     until(lambda: not alive(pid), what="the end of the child")
 
 
@@ -154,3 +154,40 @@ def test_a_result_that_comes_late_is_not_thrown_away(door: Door) -> None:
     assert state["completion"]["claimed"]["text"] == "late, but here"
     assert [note["code"] for note in state["notices"]] == ["late_result"]
     assert state["limits"][-1]["limit"] == "silence_seconds"
+
+
+def follow_up(door: Door, run_id: str) -> str:
+    """The run that goes on after another, once it has ended."""
+
+    def found() -> str | None:
+        rows = door.call("cc_run_status", include_finished=True)["runs"]
+        return next((row["run_id"] for row in rows if door.spec(row["run_id"]).parent_run_id == run_id), None)
+
+    name = until(found, 20.0, what=f"the run after {run_id}")
+    assert name is not None
+    door.finish(name)
+    return name
+
+
+def test_recovery_goes_on_in_the_same_conversation(door: Door) -> None:
+    script = {"steps": [{"say": "hm"}, {"hang": {"deaf": True}}], "resumed": [{"result": "went on"}]}
+    run_id = door.start_fake(script=script, silence_seconds=1, on_stall="recover")
+    row = door.finish(run_id)
+    assert (row["status"], row["reason"]) == ("timed_out", "silence")
+    after = follow_up(door, run_id)
+    assert door.spec(after).resume_session == door.state(run_id)["session_id"]
+    assert door.spec(after).client_request_id == f"resume-{run_id}"
+    assert end(door.state(after)) == ("succeeded", "completed")
+
+
+def test_recovery_ends_with_one_replacement(door: Door) -> None:
+    hangs = [{"say": "hm"}, {"hang": {"deaf": True}}]
+    first = door.start_fake(script={"steps": hangs, "resumed": hangs}, silence_seconds=1, on_stall="recover")
+    door.finish(first)
+    second = follow_up(door, first)
+    third = follow_up(door, second)
+    assert door.spec(third).client_request_id == f"replace-{second}"
+    assert door.spec(third).resume_session is None
+    assert end(door.state(third)) == ("timed_out", "silence")
+    assert [note["code"] for note in door.state(third)["notices"]] == []
+    assert len(door.call("cc_run_status", include_finished=True)["runs"]) == 3

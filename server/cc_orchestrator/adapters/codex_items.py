@@ -214,15 +214,18 @@ def notice(code: str, text: str) -> Fact:
     return Fact(ev.SYSTEM_NOTICE, {"code": code, "text": line(text, 300)})
 
 
-def limit_notice(limits: Object) -> Fact | None:
+def limit_facts(limits: Object) -> list[Fact]:
     """A limit of the account that is reached, with the time at which it is renewed."""
     reached = text_at(limits, "rateLimitReachedType")
     if not reached:
-        return None
+        return []
     windows = [object_at(limits, name) for name in ("primary", "secondary")]
     full = [window for window in windows if (number_at(window, "usedPercent") or 0) >= 100]
     resets = [when for window in full or windows if (when := number_at(window, "resetsAt")) is not None]
-    return notice("rate_limit", f"{reached}, resets at {max(resets) if resets else 'an unknown time'}")
+    facts = [notice("rate_limit", f"{reached}, resets at {max(resets) if resets else 'an unknown time'}")]
+    if resets:
+        facts.append(Fact(ev.RUN_WAITING, {"kind": "rate_limit", "until": float(max(resets))}))
+    return facts
 
 
 def plan_notice(params: Object) -> Fact:

@@ -353,8 +353,7 @@ class CodexSession:
         ]
 
     def _limits(self, params: Object) -> list[Effect]:
-        found = items.limit_notice(object_at(params, "rateLimits"))
-        return [] if found is None else [found]
+        return [*items.limit_facts(object_at(params, "rateLimits"))]
 
     def _warning(self, params: Object) -> list[Effect]:
         told = [text_at(params, key) for key in ("message", "summary", "details")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Literal, NamedTuple
-from urllib.parse import urlsplit
 
 #: `code`: a program text that is given on the spot. `history`: git acts that rewrite or drop what is there. `publish`: reaches others.
 Action = Literal[
@@ -66,10 +65,7 @@ def hosts_in(text: str) -> list[str]:
 def host_of_word(word: str) -> str:
     """The host that a word names: a URL, `user@host:path`, or a bare name with a dot; "" when it names none."""
     if "://" in word:
-        try:
-            return normalise_host(urlsplit(word).netloc)
-        except ValueError:
-            return "?"
+        return normalise_host(re.split(r"[/?#\\]", word.partition("://")[2], maxsplit=1)[0]) or "?"
     found = _SCP.match(word)
     if found:
         return normalise_host(found[1])

@@ -9,6 +9,8 @@ import re
 import shlex
 
 _LONGEST = 2_000
+#: What costs the run its own uncommitted work at most: its worktree is nobody else's.
+RESET, CLEAN = "throws away uncommitted work (reset --hard)", "deletes untracked files (git clean)"
 _SEPARATORS = frozenset({"&&", "||", ";", "|", "&", "\n", "(", ")", "|&", ";;"})
 _WRAPPERS = frozenset({"sudo", "env", "time", "nice", "nohup", "command", "exec", "timeout", "doas", "xargs", "stdbuf", "uv", "poetry",
                        "pipenv", "npx", "pnpx", "bunx", "then", "do", "else", "if", "!"})  # fmt: skip
@@ -130,13 +132,15 @@ def _danger(words: list[str]) -> str:
 
 
 def _git(rest: list[str], flags: str) -> str:
+    while len(rest) > 1 and rest[0] in ("-C", "-c", "--git-dir", "--work-tree"):
+        rest = rest[2:]
     verb = next((word for word in rest if not word.startswith("-")), "")
     if verb == "push" and ("f" in flags or any(word.startswith(("--force", "--mirror", "--delete")) for word in rest)):
         return "rewrites or deletes a remote branch"
     if verb == "reset" and "--hard" in rest:
-        return "throws away uncommitted work (reset --hard)"
+        return RESET
     if verb == "clean" and ("f" in flags or "--force" in rest):
-        return "deletes untracked files (git clean)"
+        return CLEAN
     if verb in ("filter-branch", "filter-repo"):
         return "rewrites history"
     return ""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import line
 from cc_orchestrator.policy.globs import matches_any
+from cc_orchestrator.runs.commands import CLEAN, RESET
 from cc_orchestrator.runs.fold import part
 
 State = dict[str, Any]
@@ -117,6 +118,8 @@ def _danger(state: State) -> Flag | None:
     ]
     shown = (done or rows)[-1]
     text = f"{line(shown['target'], 100)}: {shown['what']}"
+    if done and state["allow_write"] and all(row["what"] in (RESET, CLEAN) for row in done):
+        return Flag("destructive_command", "low", False, text, _seqs(done))
     if done:
         return Flag("destructive_command", "high", True, text, _seqs(done))
     return Flag("destructive_plan", "medium", False, f"{text} (not allowed)", _seqs(rows))

@@ -164,7 +164,9 @@ def _stalled(vitals: Vitals, silence: float | None) -> tuple[Code, str, float] |
         return "stream_closed", f"closed its output {int(vitals.closed)} s ago and lives on", vitals.closed
     heard = vitals.idle if vitals.heard is None else vitals.heard
     wire = min(vitals.idle, heard)
-    if vitals.streaming and wire >= DEAD_STREAM_SECONDS and quiet >= DEAD_STREAM_SECONDS - CLOSED_SECONDS:
+    # Where its connections are seen, only they matter: a CLI that waits has bursts of its own.
+    still = vitals.sockets is not None or quiet >= DEAD_STREAM_SECONDS - CLOSED_SECONDS
+    if vitals.streaming and wire >= DEAD_STREAM_SECONDS and still:
         return "dead_stream", f"a message stopped half way {int(wire)} s ago, nothing on the wire since", wire
     if silence is None:
         return None

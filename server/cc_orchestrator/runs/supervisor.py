@@ -16,11 +16,12 @@ from typing import Any
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock, SystemClock
+from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.bell import Bell
-from cc_orchestrator.host.detach import take_stdin
+from cc_orchestrator.host.detach import detach, take_stdin
 from cc_orchestrator.host.process import SpawnError
 from cc_orchestrator.host.tree import HELPER
 from cc_orchestrator.runs import closing
@@ -29,12 +30,13 @@ from cc_orchestrator.runs.fitting import fit_out
 from cc_orchestrator.runs.outcome import Stop
 from cc_orchestrator.runs.reading import read_spec
 from cc_orchestrator.runs.recorder import Recorder
+from cc_orchestrator.runs.renewal import announce, plan_later, plan_renewal, planned_renewal
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.runs.tree import Place, TreeError, prepare_place
 from cc_orchestrator.runs.watch import Watch
 from cc_orchestrator.runs.worker import Worker, request_for
 from cc_orchestrator.store import lock
-from cc_orchestrator.store.rundir import RunDir, mark_settled
+from cc_orchestrator.store.rundir import RunDir, mark_later, mark_settled
 
 
 def main(args: Sequence[str]) -> int:
@@ -76,6 +78,9 @@ def main(args: Sequence[str]) -> int:
             bell.close()
     if settled:
         mark_settled(os.path.dirname(run.path), run.run_id)
+    renewal = planned_renewal(recorder.state)
+    if renewal is not None:
+        _renew(run, spec, renewal)
     return 0
 
 
@@ -118,10 +123,31 @@ def _watch(
     watch = Watch(run, spec, worker, recorder, clock, selectors.DefaultSelector(), bell)
     recorder.record([Fact(ev.RUN_STARTED, started)])
     stop = watch.run()
+    capabilities = worker.adapter.capabilities
+    renewal = plan_renewal(spec, recorder.state, stop, capabilities)
+    if renewal is None and watch.ending is not None:
+        renewal = plan_later(spec, recorder.state, stop, watch.ending.reason, capabilities)
+    if renewal is not None:
+        recorder.record([announce(renewal)])
     return closing.close_run(
         run, spec, recorder, clock, stop=stop, place=place, ending=watch.ending, exited=watch.exited,
         commits=worker.confined.commits,
     )  # fmt: skip
+
+
+def _renew(run: RunDir, spec: RunSpec, renewal: str) -> None:
+    """Start what starts the follow-up. Last of all: what is started before is killed as the worker's."""
+    env = {name: value for name, value in os.environ.items() if name != HELPER}
+    try:
+        if renewal == "later":
+            # Before it begins: who waits long may die, and is then made good by the next door.
+            mark_later(os.path.dirname(run.path), run.run_id)
+        detach(
+            "cc_orchestrator.workflow.renewing", [run.path, renewal], cwd=spec.workspace_root, stderr_path=run.log, env=env
+        )  # fmt: skip
+    except (OSError, CcError):
+        # The end is told; a caller can go on from there by hand.
+        pass
 
 
 def _silence() -> None:

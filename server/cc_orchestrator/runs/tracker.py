@@ -16,7 +16,7 @@ from cc_orchestrator.runs.liveness import Judgement, judge
 from cc_orchestrator.runs.pulse import Pulse
 from cc_orchestrator.runs.stirring import ACTS, Stirring, find_prompt
 
-#: Seconds between judgements, and between looks at lines that are no facts.
+#: Seconds between judgements, and between looks at pieces of one message.
 LOOK_SECONDS, LINE_SECONDS = 1.0, 0.25
 _MOST_TOOLS = 100
 
@@ -44,10 +44,10 @@ class Tracker:
         """A line came, and what its adapter made of it."""
         self._pulse.talk(len(data) + 1)
         if found:
-            self._lined = now
             for effect in found:
                 self._weigh(effect, data, now, wall)
-        elif now - self._lined >= LINE_SECONDS:
+        elif not self._pulse.streaming or now - self._lined >= LINE_SECONDS:
+            # One of many pieces is enough.
             self._lined = now
             sign = self._stirring.judge(data)
             if sign == "piece":
