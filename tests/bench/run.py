@@ -21,14 +21,14 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from bench import confinement, scale, soak, supervision, surface
+from bench import codex, confinement, scale, soak, supervision, surface
 from bench.table import Row, calibrate, render
 
 Measurement = Callable[[Path, bool], list[Row]]
 MEASUREMENTS: dict[str, Measurement] = {
     "tools": surface.tool_list, "door": surface.start, "use": surface.first_use, "cli": surface.command_line,
     "starts": scale.starts, "polls": scale.polls, "supervisor": supervision.supervisor, "sandbox": confinement.confinement,
-    "reserving": supervision.reserving, "throughput": supervision.throughput,
+    "reserving": supervision.reserving, "throughput": supervision.throughput, "codex": codex.codex,
     "latency": supervision.latency, "line": supervision.one_line, "stop": supervision.stopping, "reads": supervision.reads_while_writing,
 }  # fmt: skip
 LONG: dict[str, Measurement] = {"soak": soak.fifty_workers}

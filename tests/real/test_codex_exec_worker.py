@@ -338,22 +338,6 @@ def test_a_refused_key_is_named_so(tmp_path: Path, model_stub: ModelStub) -> Non
     assert "401 Unauthorized" in door.state(run_id)["detail"]
 
 
-def test_a_provider_without_its_key_is_named_so(tmp_path: Path, model_stub: ModelStub) -> None:
-    door = door_for(tmp_path, model_stub)
-    del door.env["STUB_API_KEY"]
-    other = Door(tmp_path, cwd=door.cwd, env=door.env)
-    run_id = play(other)
-    assert end(other, run_id) == ("failed", "auth_failed")
-    assert "STUB_API_KEY" in other.state(run_id)["detail"]
-
-
-def test_a_configuration_that_codex_cannot_read_is_told_in_its_words(tmp_path: Path, model_stub: ModelStub) -> None:
-    door = door_for(tmp_path, model_stub, "\n[broken\n")
-    run_id = play(door)
-    assert end(door, run_id) == ("failed", "no_stream")
-    assert "config.toml" in door.state(run_id)["detail"]
-
-
 def test_a_stop_ends_the_whole_tree(tmp_path: Path, model_stub: ModelStub) -> None:
     model_stub.add(Script([python("import os,time; open('pid','w').write(str(os.getpid())); time.sleep(300)")]))
     door = door_for(tmp_path, model_stub)

@@ -15,11 +15,12 @@ import pytest
 from cc_orchestrator.adapters import codex_gate
 from kit import homes
 from kit.door import Door
+from kit.forbidden import SECRET, damage, forbidden_commands, lay_ground
 from kit.model_stub import ModelStub
 from kit.stub_script import Script, Turn, call, say
 from kit.waiting import until
 
-pytestmark = [pytest.mark.real_cli, pytest.mark.process, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real_cli, pytest.mark.process, pytest.mark.timeout(240)]
 ELICITING = """
 import json, sys
 def out(message):
@@ -53,7 +54,7 @@ def start(door: Door, **more: Any) -> str:
 
 def play(door: Door, **more: Any) -> str:
     run_id = start(door, **more)
-    door.finish(run_id, 60.0)
+    door.finish(run_id, 200.0)
     return run_id
 
 
@@ -71,48 +72,50 @@ def claimed(door: Door, run_id: str) -> str:
     return str(state["completion"]["claimed"]["text"])
 
 
+@pytest.mark.parametrize(("trust", "may_write"), [(0, False), (1, True), (2, True)])
 def test_forbidden_acts_are_stopped_told_and_recorded_and_the_worker_goes_on(
-    tmp_path: Path, model_stub: ModelStub
+    trust: int, may_write: bool, tmp_path: Path, model_stub: ModelStub
 ) -> None:
-    outside = Path("/var/tmp") / f"cc-gate-{os.getpid()}"
-    home = tmp_path / "codex-home"
-    (home / ".ssh").mkdir(parents=True)
-    (home / ".ssh" / "id_rsa").write_text("PRIVATE\n")
-    acts = [
-        shell(f"echo x > {outside}"), shell(f"cat {home}/.ssh/id_rsa"), shell("cat id_rsa", workdir=f"{home}/.ssh"),
-        shell("git push origin main"), shell("curl -s http://127.0.0.1:9/"), shell("sudo true"),
-        shell("cc-orchestrator accept run_x"), patch(f"{outside}.txt"), patch("../../../escape.txt"), patch(".git/hooks/pre-commit"),
-        shell(f"echo x > {outside}", sandbox_permissions="require_escalated", justification="I need it"),
-    ]  # fmt: skip
-    model_stub.add(Script([*acts, shell("echo fine > made.txt"), say("went on")]))
     door = door_for(tmp_path, model_stub)
-    run_id = play(door)
-    assert claimed(door, run_id) == "went on"
-    told = model_stub.tool_results()
-    assert len(told) == len(acts) + 1
-    for result in told[:-1]:
-        assert "blocked by PreToolUse hook" in result.text, result.text
-    assert "PRIVATE" not in str([result.text for result in told])
-    assert not outside.exists()
-    assert not Path(f"{outside}.txt").exists()
-    assert [row["path"] for row in door.state(run_id)["snapshot"]["files"]] == ["made.txt"]
-    decided = door.data(run_id, "policy.decided")
-    stopped = {data["tool_use_id"] for data in decided if data["decision"] != "allow"}
-    assert len(stopped) == len(acts)
-    assert [data["target"] for data in decided if data["decision"] == "allow"] == ["echo fine > made.txt"]
+    with lay_ground(tmp_path, door.cwd, Path(door.env["HOME"])) as ground:
+        commands = forbidden_commands(ground)
+        patched = [
+            f"{ground.outside}/e1",
+            f"{ground.project}/README2.md",
+            ".git/hooks/pre-commit",
+            "../../ledger/receipts-209901.ndjson",
+        ]
+        turns = [
+            *(shell(command) for command in commands), shell("cat id_rsa", workdir=f"{ground.home}/.ssh"), *(patch(path) for path in patched),
+            shell(f"touch {ground.outside}/e2", sandbox_permissions="require_escalated", justification="I need it"),
+        ]  # fmt: skip
+        model_stub.add(Script([*turns, say("went on to the end")]))
+        run_id = play(door, allow_write=may_write, trust=trust, question_seconds=0.2, timeout_seconds=200)
+        assert claimed(door, run_id) == "went on to the end"
+        assert damage(ground) == []
+        told = model_stub.tool_results()
+        assert len(told) == len(turns)
+        assert [result.text for result in told if "blocked by PreToolUse hook" not in result.text] == []
+        assert not [result.text for result in told if SECRET in result.text]
+        decided = door.data(run_id, "policy.decided")
+        assert len({data["tool_use_id"] for data in decided}) == len(turns)
+        assert [data for data in decided if data["decision"] == "allow"] == []
 
 
 def test_a_reader_reads_and_what_may_change_something_is_asked_for(tmp_path: Path, model_stub: ModelStub) -> None:
-    model_stub.add(Script([shell("cat README.md"), shell("echo x > here"), patch("new.txt"), say("read it")]))
+    model_stub.add(
+        Script([shell("cat README.md"), shell("echo x > here"), patch("new.txt"), shell("make all"), say("read it")])
+    )
     door = door_for(tmp_path, model_stub)
     run_id = play(door, allow_write=False)
     assert claimed(door, run_id) == "read it"
     read, *refused = model_stub.tool_results()
     assert "# scratch" in read.text
-    assert all("nobody allowed it in time" in result.text for result in refused)
-    asked = [(data["kind"], data["tool"]) for data in door.data(run_id, "question.asked")]
-    assert asked == [("permission", "command_execution"), ("permission", "file_change")]
-    assert [data["by"] for data in door.data(run_id, "question.answered")] == ["deadline", "deadline"]
+    assert all("this run is read-only" in result.text for result in refused[:2])
+    assert "nobody allowed it in time" in refused[2].text
+    (question,) = door.data(run_id, "question.asked")
+    assert (question["kind"], question["tool"]) == ("permission", "command_execution")
+    assert [data["by"] for data in door.data(run_id, "question.answered")] == ["deadline"]
 
 
 @pytest.mark.parametrize("decision", ["allow", "deny"])
@@ -156,7 +159,7 @@ def test_what_policy_allows_in_the_tree_stays_in_the_sandbox_whatever_the_users_
 
 
 def test_what_runs_inside_a_script_of_code_mode_passes_the_gate_as_well(tmp_path: Path, model_stub: ModelStub) -> None:
-    script = 'try { await tools.exec_command({cmd: "curl http://127.0.0.1:9"}); } catch (error) { text(`refused: ${error}`); }'
+    script = 'try { await tools.exec_command({cmd: "curl http://nowhere.example"}); } catch (error) { text(`refused: ${error}`); }'
     model_stub.add(Script([call("exec", script), say("went on")]))
     door = door_for(tmp_path, model_stub)
     run_id = play(door, model="gpt-6-sol")

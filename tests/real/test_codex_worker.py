@@ -128,12 +128,14 @@ def test_the_users_settings_cannot_widen_the_sandbox(tmp_path: Path, model_stub:
 def test_a_run_from_a_subfolder_may_write_in_all_of_its_tree_but_not_in_gits_files(
     tmp_path: Path, model_stub: ModelStub
 ) -> None:
-    model_stub.add(Script([shell("pwd; echo x > ../top.txt; echo x > ../.git; echo x > here.txt"), say("wrote")]))
+    model_stub.add(
+        Script([shell("pwd; echo x > ../top.txt; echo x > here.txt"), shell("echo x > ../.git"), say("wrote")])
+    )
     door = door_for(tmp_path, model_stub)
     run_id = play(door, allow_write=True, cwd=str(door.cwd / "src"))
-    (result,) = model_stub.tool_results("exec_command")
-    assert "/src\n" in result.text
-    assert result.text.count("Read-only file system") == 1
+    wrote, refused = model_stub.tool_results("exec_command")
+    assert "/src\n" in wrote.text
+    assert "it belongs to git itself" in refused.text
     assert sorted(entry["path"] for entry in door.state(run_id)["snapshot"]["files"]) == ["src/here.txt", "top.txt"]
 
 
@@ -237,22 +239,6 @@ def test_a_refused_key_is_named_so(tmp_path: Path, model_stub: ModelStub) -> Non
     run_id = play(door)
     assert end(door, run_id) == ("failed", "auth_failed")
     assert "401 Unauthorized" in door.state(run_id)["detail"]
-
-
-def test_a_provider_without_its_key_is_named_so(tmp_path: Path, model_stub: ModelStub) -> None:
-    door = door_for(tmp_path, model_stub)
-    del door.env["STUB_API_KEY"]
-    other = Door(tmp_path, cwd=door.cwd, env=door.env)
-    run_id = play(other)
-    assert end(other, run_id) == ("failed", "auth_failed")
-    assert "STUB_API_KEY" in other.state(run_id)["detail"]
-
-
-def test_a_configuration_that_codex_cannot_read_is_told_in_its_words(tmp_path: Path, model_stub: ModelStub) -> None:
-    door = door_for(tmp_path, model_stub, "\n[broken\n")
-    run_id = play(door)
-    assert end(door, run_id) == ("failed", "no_stream")
-    assert "config.toml" in door.state(run_id)["detail"]
 
 
 def test_a_service_that_says_nothing_ends_in_silence(tmp_path: Path, model_stub: ModelStub) -> None:

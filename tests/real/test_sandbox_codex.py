@@ -10,6 +10,7 @@ import pytest
 from kit import homes
 from kit.door import Door
 from kit.model_stub import ModelStub
+from kit.repos import git
 from kit.sandboxes import need
 from kit.stub_script import Script, call, say
 
@@ -25,7 +26,11 @@ def test_codex_runs_its_sandbox_in_ours(tmp_path: Path, model_stub: ModelStub, l
     outside = tmp_path / "secret.txt"
     outside.write_text("SECRET\n")
     tries = f"echo hi > made.txt; cat {outside}; echo x > {outside}; echo x >> ~/.codex/config.toml; kill -9 {os.getpid()}; cat made.txt"
-    model_stub.add(Script([call("exec_command", {"cmd": tries}), say("done")]))
+    # In a program of the project's: what that does no policy can see beforehand.
+    (door.cwd / "tries.sh").write_text(tries)
+    git(door.cwd, "add", "tries.sh")
+    git(door.cwd, "commit", "-q", "-m", "a program")
+    model_stub.add(Script([call("exec_command", {"cmd": "sh tries.sh"}), say("done")]))
     config = Path(door.env["CODEX_HOME"]) / "config.toml"
     before = config.read_bytes()
     arguments = {
@@ -40,6 +45,7 @@ def test_codex_runs_its_sandbox_in_ours(tmp_path: Path, model_stub: ModelStub, l
     state = door.state(run_id)
     assert (state["status"], state["sandbox"]) == ("succeeded", level), state["detail"]
     assert [row["path"] for row in state["snapshot"]["files"]] == ["made.txt"]
+    assert door.data(run_id, "policy.decided")[0]["decision"] == "allow"
     said = model_stub.tool_results("exec_command")[0].text
     assert "hi" in said.splitlines()
     assert "SECRET" not in said

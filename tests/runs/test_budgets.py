@@ -69,13 +69,13 @@ def test_twenty_runs_at_once_stay_within_one_budget_of_money(tmp_path: Path, kno
     for run_id in started:
         door.finish(run_id, seconds=60.0)
     states = [door.state(run_id) for run_id in started]
-    assert {type(error) for error in refused} <= {LimitReached}
+    assert {error.code: error.message for error in refused if not isinstance(error, LimitReached)} == {}
     assert {end(state) for state in states} == {("budget_exceeded", "day_budget")}
     total = sum(state["usage"].get("cost_usd", 0) for state in states)
     print(f"{len(started)} started, {len(refused)} refused, {total:.2f} of {budget:.2f} spent")
     # What a request costs is known beforehand, or found out by one for each run.
     assert total <= budget + (0 if known else price * len(started)) + 1e-9
-    assert total >= budget / 2 - 1e-9
+    assert total >= budget * 0.4
     left = account(door, "day")
     assert left["holds"] == {}
     assert round(left["settled"]["cost_usd"], 6) == round(total, 6)

@@ -123,12 +123,18 @@ def _content(block: Object) -> str:
     return " ".join(text_at(part, "text") for part in blocks(block))
 
 
-def rate_limit(value: Object) -> Fact | None:
-    """`rate_limit_event` of a subscription: told when it is not simply allowed."""
+def rate_limit(value: Object) -> list[Fact]:
+    """`rate_limit_event` of a subscription: told when it is not simply allowed, with its end when it is reached."""
     info = object_at(value, "rate_limit_info")
-    status = text_at(info, "status")
+    status, resets = text_at(info, "status"), number_at(info, "resetsAt")
     if status in ("", "allowed"):
-        return None
-    return notice(
-        "rate_limit", f"{text_at(info, 'rateLimitType') or 'limit'}: {status}, resets at {info.get('resetsAt')}"
-    )
+        return []
+    facts = [
+        notice(
+            "rate_limit",
+            f"{text_at(info, 'rateLimitType') or 'limit'}: {status}, resets at {resets or 'an unknown time'}",
+        )
+    ]
+    if status == "rejected" and resets is not None:
+        facts.append(Fact(ev.RUN_WAITING, {"kind": "rate_limit", "until": float(resets)}))
+    return facts

@@ -137,8 +137,7 @@ class ClaudeSession:
         return effects
 
     def _limits(self, value: Object, _original: bytes) -> list[Effect]:
-        found = events.rate_limit(value)
-        return [] if found is None else [found]
+        return [*events.rate_limit(value)]
 
     def _assistant(self, value: Object, _original: bytes) -> list[Effect]:
         message, parent = object_at(value, "message"), text_at(value, "parent_tool_use_id")

@@ -50,7 +50,7 @@ class CodexAdapter:
         """What it gives no figures for, and what the gate does not see."""
         declared: list[str] = []
         if request.max_cost_usd is not None:
-            declared.append("codex does not tell its cost: max_cost_usd is not kept")
+            declared.append("codex does not tell its cost: max_cost_usd counts what a price table makes of its tokens")
         if request.max_tokens is not None:
             declared.append(
                 "tokens are read after each request to the model: the one that uses a budget up is still paid"

@@ -39,7 +39,9 @@ class CodexExecAdapter:
         if request.max_turns is not None:
             declared.append("codex-exec does not tell model turns: max_turns is not kept")
         if request.max_cost_usd is not None:
-            declared.append("codex does not tell its cost: max_cost_usd is not kept")
+            declared.append(
+                "codex tells neither its cost nor its model: max_cost_usd counts, at the end, what a price table makes of its tokens"
+            )
         if request.max_tokens is not None:
             declared.append("codex-exec tells tokens at the end only: max_tokens cannot stop it before")
         return declared

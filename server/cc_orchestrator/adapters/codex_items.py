@@ -51,15 +51,12 @@ _PATCHED = re.compile(r"^\*\*\* (?:Add File|Update File|Delete File|Move to): (.
 
 
 def gated_call(tool: str, given: Object, folder: str, home: str) -> ToolCall:
-    """The call that the gate saw. `folder` is where it runs, `home` the run's working directory.
-
-    A command that starts elsewhere is shown with the `cd` that it amounts to.
-    """
+    """The call that the gate saw. `folder` is where it runs, `home` the root of the run's tree."""
     text = text_at(given, "command")
     if tool == "Bash":
-        elsewhere = folder and os.path.normpath(folder) != os.path.normpath(home)
-        command = f"cd {shlex.quote(folder)} && {text}" if elsewhere else text
-        return ToolCall(COMMAND, "command", command, command=command)
+        if not folder or os.path.normpath(folder) == os.path.normpath(home):
+            return ToolCall(COMMAND, "command", text, command=text)
+        return ToolCall(COMMAND, "command", f"cd {shlex.quote(folder)} && {text}", command=text, folder=folder)
     if tool == "apply_patch":
         paths = tuple(os.path.join(folder or home, path) for path in _PATCHED.findall(text))
         return ToolCall(EDIT, "edit", ", ".join(paths[:5]), paths=paths)
@@ -205,15 +202,18 @@ def notice(code: str, text: str) -> Fact:
     return Fact(ev.SYSTEM_NOTICE, {"code": code, "text": line(text, 300)})
 
 
-def limit_notice(limits: Object) -> Fact | None:
+def limit_facts(limits: Object) -> list[Fact]:
     """A limit of the account that is reached, with the time at which it is renewed."""
     reached = text_at(limits, "rateLimitReachedType")
     if not reached:
-        return None
+        return []
     windows = [object_at(limits, name) for name in ("primary", "secondary")]
     full = [window for window in windows if (number_at(window, "usedPercent") or 0) >= 100]
     resets = [when for window in full or windows if (when := number_at(window, "resetsAt")) is not None]
-    return notice("rate_limit", f"{reached}, resets at {max(resets) if resets else 'an unknown time'}")
+    facts = [notice("rate_limit", f"{reached}, resets at {max(resets) if resets else 'an unknown time'}")]
+    if resets:
+        facts.append(Fact(ev.RUN_WAITING, {"kind": "rate_limit", "until": float(max(resets))}))
+    return facts
 
 
 def plan_notice(params: Object) -> Fact:

@@ -128,7 +128,9 @@ class CodexSession:
     def _on_request(self, method: str, value: Object, original: bytes) -> list[Effect]:
         untouched = lines.read_object(original) or value
         number, params = untouched.get("id"), object_at(value, "params")
-        found = protocol.read_request(method, params, object_at(untouched, "params"), number, self._request.cwd)
+        # Policy takes relative paths from the root of the tree, which need not be where the worker begins.
+        root = self._request.tree or self._request.cwd
+        found = protocol.read_request(method, params, object_at(untouched, "params"), number, root)
         if found is None:
             return [protocol.refuse(number, method)]
         ask, pending = found
@@ -337,8 +339,7 @@ class CodexSession:
         ]
 
     def _limits(self, params: Object) -> list[Effect]:
-        found = items.limit_notice(object_at(params, "rateLimits"))
-        return [] if found is None else [found]
+        return [*items.limit_facts(object_at(params, "rateLimits"))]
 
     def _warning(self, params: Object) -> list[Effect]:
         told = [text_at(params, key) for key in ("message", "summary", "details")]

@@ -17,13 +17,17 @@ _NONE: dict[str, Any] = {}
 
 
 class ToolCall(NamedTuple):
-    """One tool call in words that every adapter shares. `target` is what a person wants to see: a path, a command, a URL."""
+    """One tool call in words that every adapter shares. `target` is what a person wants to see: a path, a command, a URL.
+
+    `folder` is where a command starts when that is not the root of the run's tree.
+    """
 
     tool: str
     kind: ToolKind
     target: str = ""
     paths: tuple[str, ...] = ()
     command: str | None = None
+    folder: str = ""
 
 
 class Ask(NamedTuple):

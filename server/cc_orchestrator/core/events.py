@@ -34,7 +34,8 @@ RUN_INSTRUCTED = "run.instructed"  # {control_id, chars, delivered: bool, how}
 RUN_STOPPING = "run.stopping"  # {reason, step: conclude|interrupt|terminate|kill, by?}
 RUN_EXITED = "run.exited"  # {exit?, signal?, leftovers: int}
 RUN_SNAPSHOT = "run.snapshot"  # {ref, commit, tree, base, head, committed: int, uncommitted: bool, files, ...}
-RUN_FINISHED = "run.finished"  # {status, reason, exit?, signal?, usage, models, completion, detail?}
+# {status, reason, exit?, signal?, usage, models, completion, detail?, failure?: {class, mends, remedy, not_before?, tries_left?}}
+RUN_FINISHED = "run.finished"
 RUN_LOST = "run.lost"  # a sweep: {reason, killed: int, detail}
 TOOL_STARTED = (
     "tool.started"  # {id, tool, kind, target, paths?: [...], parent?, deadline_s?: what the CLI itself gives the call}

@@ -109,6 +109,7 @@ class RunParams(Params):
     silence_seconds: Seconds | None = 600.0
     question_seconds: Seconds = 300.0
     on_stall: Literal["report", "nudge", "recover"] = "report"
+    resume_on_limit: Annotated[bool, Field(description="Go on by itself when a provider's limit is over.")] = False
     max_turns: Annotated[int, Field(ge=1, le=10_000)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=10_000_000_000)] | None = None
     max_cost_usd: Annotated[float, Field(gt=0, le=100_000)] | None = None
@@ -131,7 +132,8 @@ class RunAndWaitParams(RunParams):
 
 def limits_of(params: RunParams) -> Limits:
     """The run's budgets."""
-    names = ("timeout_seconds", "silence_seconds", "question_seconds", "on_stall", "max_turns", "max_tokens", "max_cost_usd", "max_output_bytes",
+    names = ("timeout_seconds", "silence_seconds", "question_seconds", "on_stall", "resume_on_limit",
+             "max_turns", "max_tokens", "max_cost_usd", "max_output_bytes",
              "max_events_bytes", "soft_output_bytes", "output_budget_policy", "kill_on_excessive_output", "final_only",
              "final_max_chars")  # fmt: skip
     return Limits(**{name: getattr(params, name) for name in names})

@@ -16,7 +16,7 @@ from cc_orchestrator.store import atomic, known
 from cc_orchestrator.store.jobdir import JobDir, find_job
 from cc_orchestrator.store.paths import FOLDER, Workspace, find_workspace
 from cc_orchestrator.store.rundir import RunDir
-from cc_orchestrator.workflow.recovery import settle_workflows
+from cc_orchestrator.workflow.recovery import settle_later, settle_workflows
 
 #: What an id's first letters say of a job.
 JOBS = {"ver": "verification", "rev": "review", "fix": "fix loop", "dlv": "delivery"}
@@ -42,6 +42,10 @@ def settle_lost(ctx: Context, workspace: Workspace) -> None:
             settle(workspace, ctx.clock)
         except (OSError, CcError):
             pass
+    try:
+        settle_later(workspace, ctx.env)
+    except (OSError, CcError):
+        pass
 
 
 def prepare_workspace(ctx: Context, workspace: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -23,7 +24,7 @@ from cc_orchestrator.runs.summary import next_call
 from cc_orchestrator.runs.wait import Look, WatchedRun, wait_for
 from cc_orchestrator.store.journal import Cursor, read_page
 from cc_orchestrator.store.paths import Workspace
-from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.store.rundir import RunDir, later_runs
 from cc_orchestrator.workflow.workers import Caller, continue_run, poke
 
 #: A supervisor takes a request up at once; more than this means that something is wrong.
@@ -67,6 +68,12 @@ class StopParams(Params):
 def _stop(ctx: Context, params: StopParams) -> dict[str, Any]:
     _workspace, run = locate_run(ctx, params.run_id)
     before = read_run(run).state
+    if before["status"] not in LIVE and run.run_id in later_runs(os.path.dirname(run.path)):
+        append_control(run, "stop", ctx.clock, reason=params.reason, actor="controller", channel=ctx.channel)
+        return {
+            "run_id": run.run_id, "status": before["status"], "reason": before["reason"], "stopped": False,
+            "note": "it had ended; it is not gone on with when the limit is over", "next": next_call(before),
+        }  # fmt: skip
     if before["status"] not in LIVE:
         return {
             "run_id": run.run_id, "status": before["status"], "reason": before["reason"], "stopped": False,

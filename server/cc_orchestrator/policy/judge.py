@@ -113,7 +113,7 @@ def tell_call(call: ToolCall, posture: Posture) -> Told:
     """The acts of a call by its kind; a kind that is not known asks by `other`."""
     if call.kind == "command":
         variables = {"HOME": posture.home or "\0", "CC_RUN_OUTBOX": posture.outbox}
-        told = tell_command(call.command or call.target, posture.cwd, variables)
+        told = tell_command(call.command or call.target, call.folder or posture.cwd, variables)
         if told.acts or told.untold:
             return told
         return Told((_NOTHING,)) if (call.command or call.target).strip() else Told((), "an empty command")

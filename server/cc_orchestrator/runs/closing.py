@@ -15,9 +15,11 @@ from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.runs.accounts import settle_run
 from cc_orchestrator.runs.anchoring import anchor_ledger
 from cc_orchestrator.runs.approvals import record_approvals
+from cc_orchestrator.runs.failures import describe_failure
 from cc_orchestrator.runs.fold import claimed, part
 from cc_orchestrator.runs.outcome import Outcome, Stop, decide_outcome
 from cc_orchestrator.runs.recorder import Recorder, release_ballast
+from cc_orchestrator.runs.renewal import tries_of
 from cc_orchestrator.runs.risk import find_flags
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.runs.tree import Place, TreeError, compare_fence, take_result
@@ -46,7 +48,11 @@ def close_run(
         # The worker came to its own end, but not all of it could be recorded: that is no success.
         stop = Stop("disk_full", "supervisor", f"the disk is full: {recorder.dropped} events could not be recorded")
     outcome = decide_outcome(ending, stop, missing)
+    failure = describe_failure(
+        outcome.reason, now=clock.now(), reset=recorder.state["limit_reset"], tries=tries_of(spec), seed=spec.run_id
+    )
     data = _final(run, spec, recorder.state, outcome, ending, recorder.state["snapshot"], exited)
+    data["failure"] = failure
     if place is not None:
         data["checkout"] = compare_fence(spec, place.fence)
     told = recorder.record_end(

@@ -36,7 +36,7 @@ def new_state() -> State:
         "files": {}, "questions": {}, "waiting": None, "retrying": None, "denied": 0, "violations": 0, "limits": [], "masked": {},
         "notices": [], "stderr": "", "unparsed": 0, "oversized": 0, "instructions": 0, "stopping": None, "exit": None,
         "snapshot": None, "checkout": None, "pid": None, "pid_start": None, "containment": None, "completion": None,
-        "findings": [], "sandbox": None, "sandbox_backend": None,
+        "findings": [], "limit_reset": None, "failure": None, "sandbox": None, "sandbox_backend": None,
     }  # fmt: skip
 
 
@@ -134,8 +134,15 @@ def _retrying(state: State, data: Data, ts: float | None) -> None:
     since = part(state, "retrying").get("since", ts)
     state["retrying"] = {**data, "until": until, "ts": ts, "since": since}
     if data.get("cause") == "rate_limited":
+        state["limit_reset"] = until or state["limit_reset"]
         state["status"] = "waiting"
         state["waiting"] = {"kind": "rate_limit", "until": until, "since": since}
+
+
+def _waiting(state: State, data: Data, ts: float | None) -> None:
+    """A limit that the provider tells with its end: what the CLI does about it comes in events of its own."""
+    if data.get("kind") == "rate_limit" and data.get("until") is not None:
+        state["limit_reset"] = data["until"]
 
 
 def _usage(state: State, data: Data, ts: float | None) -> None:
@@ -340,7 +347,7 @@ def _finished(state: State, data: Data, ts: float | None) -> None:
     state["detail"] = data.get("detail")
     state["finished_at"] = ts
     state["open_tools"], state["waiting"], state["retrying"] = {}, None, None
-    for key in ("completion", "checkout", "findings"):
+    for key in ("completion", "checkout", "findings", "failure"):
         if data.get(key) is not None:
             state[key] = data[key]
     for entry in state["questions"].values():
@@ -350,7 +357,7 @@ def _finished(state: State, data: Data, ts: float | None) -> None:
 
 _HANDLERS: dict[str, Callable[[State, Data, float | None], None]] = {
     ev.RUN_CREATED: _created, ev.RUN_STARTED: _started, ev.RUN_SESSION: _session, ev.RUN_MESSAGE: _message,
-    ev.RUN_TURN: _turn, ev.RUN_RETRYING: _retrying, ev.RUN_USAGE: _usage, ev.RUN_RESULT: _result,
+    ev.RUN_TURN: _turn, ev.RUN_WAITING: _waiting, ev.RUN_RETRYING: _retrying, ev.RUN_USAGE: _usage, ev.RUN_RESULT: _result,
     ev.TOOL_STARTED: _tool_started, ev.TOOL_FINISHED: _tool_finished, ev.POLICY_DECIDED: _decided,
     ev.QUESTION_ASKED: _asked, ev.QUESTION_ANSWERED: _answered, ev.RUN_LIMIT: _limit, ev.ARTIFACT_MASKED: _masked,
     ev.SYSTEM_STDERR: _stderr, ev.SYSTEM_UNPARSED: _unparsed, ev.SYSTEM_OVERSIZED: _oversized, ev.SYSTEM_NOTICE: _notice,

@@ -35,6 +35,7 @@ class Limits(NamedTuple):
     grace_seconds: float = 2.0
     refuse_unknown_cost: bool = False
     on_stall: Literal["report", "nudge", "recover"] = "report"
+    resume_on_limit: bool = False
 
 
 class Scope(NamedTuple):

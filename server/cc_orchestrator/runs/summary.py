@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cc_orchestrator.core.clock import iso
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.runs.conduct import Flag
@@ -34,6 +35,7 @@ def summarize(state: State, now: float, *, said: int = 300) -> dict[str, Any]:
     out: dict[str, Any] = {**tell_liveness(state, now), "adapter": state["adapter"]}
     if state["detail"]:
         out["detail"] = line(str(state["detail"]), 240)
+    out.update(_failure(state))
     out["model"] = state["actual_model"] or state["model"] or "unknown"
     if not same_model(state["model"], state["actual_model"]):
         out["declared_model"] = state["model"]
@@ -59,6 +61,18 @@ def summarize(state: State, now: float, *, said: int = 300) -> dict[str, Any]:
     if flags:
         out["attention"] = [f"{flag.code}: {cut(flag.message, 140)}" for flag in flags[:5]]
     return out
+
+
+def _failure(state: State) -> dict[str, Any]:
+    """The class of a bad end and what mends it; when it is gone on with, and whether by itself."""
+    failure = part(state, "failure")
+    if not failure:
+        return {}
+    out = {key: failure[key] for key in ("class", "remedy") if key in failure}
+    if "not_before" in failure:
+        out["not_before"] = iso(failure["not_before"])
+        out["resumes_itself"] = planned_renewal(state) == "later"
+    return {"failure": out}
 
 
 def name_tools(state: State, most: int = 8) -> str:
@@ -131,7 +145,9 @@ def next_call(state: State) -> str:
         return f'cc_wait {{"ids":["{run_id}"]}}'
     if state["status"] == "succeeded":
         return f'cc_verify {{"run_id":"{run_id}","test_commands":["…"]}}'
-    if state["reason"] == "silence":
+    if state["reason"] == "rate_limited" and state["session_id"] and planned_renewal(state) is None:
+        return f'cc_send_instruction {{"run_id":"{run_id}","instruction":"The limit is over; go on."}} once not_before is past'
+    if state["reason"] == "silence" or planned_renewal(state) is not None:
         if planned_renewal(state) is not None:
             return "cc_status {}"
         if state["session_id"]:

@@ -30,13 +30,13 @@ from cc_orchestrator.runs.fitting import fit_out
 from cc_orchestrator.runs.outcome import Stop
 from cc_orchestrator.runs.reading import read_spec
 from cc_orchestrator.runs.recorder import Recorder
-from cc_orchestrator.runs.renewal import announce, plan_renewal, planned_renewal
+from cc_orchestrator.runs.renewal import announce, plan_later, plan_renewal, planned_renewal
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.runs.tree import Place, TreeError, prepare_place
 from cc_orchestrator.runs.watch import Watch
 from cc_orchestrator.runs.worker import Worker, request_for
 from cc_orchestrator.store import lock
-from cc_orchestrator.store.rundir import RunDir, mark_settled
+from cc_orchestrator.store.rundir import RunDir, mark_later, mark_settled
 
 
 def main(args: Sequence[str]) -> int:
@@ -123,7 +123,10 @@ def _watch(
     watch = Watch(run, spec, worker, recorder, clock, selectors.DefaultSelector(), bell)
     recorder.record([Fact(ev.RUN_STARTED, started)])
     stop = watch.run()
-    renewal = plan_renewal(spec, recorder.state, stop, worker.adapter.capabilities)
+    capabilities = worker.adapter.capabilities
+    renewal = plan_renewal(spec, recorder.state, stop, capabilities)
+    if renewal is None and watch.ending is not None:
+        renewal = plan_later(spec, recorder.state, stop, watch.ending.reason, capabilities)
     if renewal is not None:
         recorder.record([announce(renewal)])
     return closing.close_run(
@@ -136,6 +139,9 @@ def _renew(run: RunDir, spec: RunSpec, renewal: str) -> None:
     """Start what starts the follow-up. Last of all: what is started before is killed as the worker's."""
     env = {name: value for name, value in os.environ.items() if name != HELPER}
     try:
+        if renewal == "later":
+            # Before it begins: who waits long may die, and is then made good by the next door.
+            mark_later(os.path.dirname(run.path), run.run_id)
         detach(
             "cc_orchestrator.workflow.renewing", [run.path, renewal], cwd=spec.workspace_root, stderr_path=run.log, env=env
         )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import closing
+from select import select as select_ready
 from typing import TYPE_CHECKING, Any
 
 from cc_orchestrator.core.errors import Corrupt
@@ -30,6 +31,8 @@ create table if not exists runs (
 create index if not exists live on runs (run_id) where finished_at is null;
 create index if not exists by_task on runs (task_id);
 """
+#: How often a reader looks again at an index without its table, a hundredth of a second apart.
+_MAKING_TRIES = 50
 _TOTALS = """
 select count(*) runs, coalesce(sum(input_tokens), 0) + coalesce(sum(output_tokens), 0) tokens,
   coalesce(sum(cost_usd), 0.0) cost_usd, coalesce(sum(finished_at - created_at), 0.0) wall_seconds,
@@ -108,12 +111,17 @@ def _query(path: str, text: str, args: tuple[Any, ...]) -> list[dict[str, Any]]:
     if not os.path.exists(path):
         return []
     lite = load("sqlite3")
-    try:
-        with closing(lite.connect(f"file:{_quote(path)}?mode=ro", uri=True, timeout=2.0)) as db:
-            db.row_factory = lite.Row
-            return [dict(row) for row in db.execute(text, args)]
-    except lite.DatabaseError as error:
-        raise Corrupt(f"the index {path} cannot be read: {error}", hint="cc_recover rebuilds it") from error
+    for left in range(_MAKING_TRIES, -1, -1):
+        try:
+            with closing(lite.connect(f"file:{_quote(path)}?mode=ro", uri=True, timeout=2.0)) as db:
+                db.row_factory = lite.Row
+                return [dict(row) for row in db.execute(text, args)]
+        except lite.DatabaseError as error:
+            if not left or "no such table" not in str(error):
+                raise Corrupt(f"the index {path} cannot be read: {error}", hint="cc_recover rebuilds it") from error
+            # The first run of a workspace is making it at this moment, or it is empty for good.
+            select_ready((), (), (), 0.01)
+    return []
 
 
 def _quote(path: str) -> str:

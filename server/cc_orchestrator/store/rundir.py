@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cc_orchestrator.core.ids import is_id
 from cc_orchestrator.core.late import load
 from cc_orchestrator.store import lock
 
@@ -105,6 +106,7 @@ class RunDir(NamedTuple):
 
 _HIDDEN = ".new-"
 _OPEN = ".open"
+_LATER = ".later"
 
 
 def hidden_folder(runs: str, run_id: str) -> tuple[RunDir, int]:
@@ -166,6 +168,25 @@ def mark_settled(runs: str, run_id: str) -> None:
         os.unlink(os.path.join(runs, _OPEN, run_id))
     except OSError:
         pass
+
+
+def later_file(runs: str, run_id: str) -> str:
+    """Marks an ended run that is gone on with when a provider's limit is over; held by the process that waits."""
+    return os.path.join(runs, _LATER, run_id)
+
+
+def mark_later(runs: str, run_id: str) -> None:
+    """Note that somebody has to go on with this run. Raises OSError."""
+    os.makedirs(os.path.join(runs, _LATER), mode=0o700, exist_ok=True)
+    os.close(os.open(later_file(runs, run_id), os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def later_runs(runs: str) -> list[str]:
+    """Ids of the runs that are to be gone on with, oldest first."""
+    try:
+        return sorted(name for name in os.listdir(os.path.join(runs, _LATER)) if is_id(name, "run"))
+    except OSError:
+        return []
 
 
 def open_runs(runs: str) -> list[str] | None:

@@ -6,18 +6,20 @@ The workers that a lost one started are ended: nobody would read them.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.ids import is_id
 from cc_orchestrator.host import bell as bells
+from cc_orchestrator.host.detach import detach
 from cc_orchestrator.host.tree import end_helpers
 from cc_orchestrator.runs.reading import read_spec
 from cc_orchestrator.store import atomic, jobdir, lock
 from cc_orchestrator.store.jobdir import JobDir, live_jobs
 from cc_orchestrator.store.journal import Journal
 from cc_orchestrator.store.paths import Workspace
-from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.store.rundir import RunDir, later_file, later_runs
 from cc_orchestrator.tasks.record import runs_of
 from cc_orchestrator.verify.detached import Owned
 from cc_orchestrator.verify.ground import remove_disposable
@@ -33,6 +35,26 @@ def settle_workflows(workspace: Workspace, clock: Clock) -> list[str]:
         for job in live_jobs(workspace, "rev", "fix")
         if not job.is_owned() and _settle(workspace, job, clock)
     ]
+
+
+def settle_later(workspace: Workspace, env: Mapping[str, str]) -> list[str]:
+    """See to it that somebody waits for each run that is to be gone on with; ids of those that had nobody. Raises OSError, CcError."""
+    orphans: list[str] = []
+    for run_id in later_runs(workspace.runs):
+        run = RunDir(workspace.run(run_id))
+        mark = later_file(workspace.runs, run_id)
+        if not os.path.isdir(run.path):
+            os.unlink(mark)
+        elif not lock.is_held(mark) and not run.is_owned():
+            detach(
+                "cc_orchestrator.workflow.renewing",
+                [run.path, "later"],
+                cwd=workspace.root,
+                stderr_path=run.log,
+                env=env,
+            )
+            orphans.append(run_id)
+    return orphans
 
 
 def _settle(workspace: Workspace, job: JobDir, clock: Clock) -> bool:

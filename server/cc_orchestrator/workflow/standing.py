@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 
 from cc_orchestrator.core.clock import Clock
-from cc_orchestrator.core.errors import CcError
+from cc_orchestrator.core.errors import CcError, Corrupt
 from cc_orchestrator.policy.trust import WINDOW, WORKSPACE, Standing, Trial, current, demote
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.store import index
@@ -19,6 +19,7 @@ from cc_orchestrator.verify.history import results_of_run
 _NOT_ITS_DOING = frozenset({
     "user_requested", "max_turns", "max_tokens", "max_cost", "output_bytes", "events_bytes", "api_error", "auth_failed", "rate_limited",
     "cli_not_found", "spawn_failed", "worktree_failed", "disk_full", "internal", "session_not_found", "never_started", "supervisor_died",
+    "task_budget", "workflow_budget", "day_budget", "workspace_budget", "budget_unknown",
 })  # fmt: skip
 
 
@@ -49,7 +50,11 @@ def read_ceilings(workspace: Workspace, profile: str, clock: Clock) -> Ceilings:
 
 def _trials(workspace: Workspace, profile: str, since: float) -> list[Trial]:
     adapter = profile.partition("/")[0]
-    rows = index.select(workspace.index, "adapter = ? and finished_at > ?", (adapter, since), limit=4 * WINDOW)
+    try:
+        rows = index.select(workspace.index, "adapter = ? and finished_at > ?", (adapter, since), limit=4 * WINDOW)
+    except Corrupt:
+        # A cache that cannot be read (a full disk, too): until a sweep has made it anew the standing stays as it is.
+        return []
     told = [row for row in rows if row["reason"] not in _NOT_ITS_DOING][:WINDOW]
     return [_trial(workspace, row) for row in told]
 
