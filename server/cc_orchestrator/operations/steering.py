@@ -254,19 +254,19 @@ def _open_question(run: RunDir, state: State, wanted: str | None) -> str:
 
 
 STOP = register(Operation(
-    name="cc_stop", words=("stop",), toolset="core", effect="destructive", default_on=True,
+    name="cc_stop", words=("stop",), toolset="core", effect="destructive", act="steer", default_on=True,
     summary="End a run by steps (interrupt, TERM, KILL of the whole tree) and answer with its true end state.",
     params=StopParams, handler=_stop, aliases=("cc_stop_run",), positional="run_id", result_cap=1_536, idempotent=True,
     search_hint="stop kill cancel abort run",
 ))  # fmt: skip
 SEND_INSTRUCTION = register(Operation(
-    name="cc_send_instruction", words=("send-instruction",), toolset="core", effect="open_world", default_on=True,
+    name="cc_send_instruction", words=("send-instruction",), toolset="core", effect="open_world", act="steer", default_on=True,
     summary="Steer a live run, or continue an ended one in the same conversation (a new run).",
     params=InstructParams, handler=_send_instruction, positional="run_id", result_cap=1_536,
     long_texts=("instruction",), search_hint="steer resume continue follow-up message",
 ))  # fmt: skip
 ANSWER = register(Operation(
-    name="cc_answer", words=("answer",), toolset="core", effect="open_world", default_on=True,
+    name="cc_answer", words=("answer",), toolset="core", effect="open_world", act="steer", default_on=True,
     summary="Answer a worker's question or permission request; unanswered ones are denied at their deadline.",
     params=AnswerParams, handler=_answer, positional="run_id", result_cap=1_536, search_hint="answer question permission approve allow deny",
 ))  # fmt: skip
