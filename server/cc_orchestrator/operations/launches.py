@@ -18,6 +18,7 @@ from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.policy.trust import Effective, effective
 from cc_orchestrator.routing.route import choose_route
+from cc_orchestrator.runs.circuit import tell_limit
 from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import Launched, LaunchRequest, launch
 from cc_orchestrator.runs.reading import read_run
@@ -244,7 +245,7 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
         scope=Scope(tuple(scope.allow), tuple(scope.deny), tuple(scope.commands), scope.max_diff_lines), limits=limits_of(params), setup=setup,
         partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id, channel=ctx.channel,
         route=with_secrets(cli_route(ctx.env, route.adapter, cwd), lent), secrets=tuple(dict.fromkeys(params.secrets)), sandbox=params.sandbox,
-        trust=trust.level, declared=(*declared, *trust_told),
+        trust=trust.level, declared=(*declared, *trust_told, *tell_limit(workspace, route.adapter, params.profile, ctx.clock.now())),
         sandbox_hosts=tuple(host if ":" in host else f"{host}:443" for host in params.sandbox_hosts),
     )  # fmt: skip
     try:

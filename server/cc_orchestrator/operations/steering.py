@@ -149,6 +149,9 @@ def _steer(ctx: Context, run: RunDir, text: str) -> dict[str, Any]:
 
 def _resume(ctx: Context, workspace: Workspace, run: RunDir, state: State, instruction: str) -> dict[str, Any]:
     old = spec_of(run)
+    if run.run_id in later_runs(workspace.runs):
+        # One conversation is gone on with once: by this, not also by itself.
+        append_control(run, "stop", ctx.clock, reason="gone on with by hand", actor="controller", channel=ctx.channel)
     launched = continue_run(workspace, run, instruction, Caller(ctx.env, ctx.clock, ctx.channel))
     answer = started(launched, ctx.clock.now())
     answer["resumed"] = run.run_id
