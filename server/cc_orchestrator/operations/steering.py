@@ -257,7 +257,7 @@ def _open_question(run: RunDir, state: State, wanted: str | None) -> str:
 
 
 STOP = register(Operation(
-    name="cc_stop", words=("stop",), toolset="core", effect="destructive", act="steer", default_on=True,
+    name="cc_stop", words=("stop",), toolset="core", effect="destructive", default_on=True,
     summary="End a run by steps (interrupt, TERM, KILL of the whole tree) and answer with its true end state.",
     params=StopParams, handler=_stop, aliases=("cc_stop_run",), positional="run_id", result_cap=1_536, idempotent=True,
     search_hint="stop kill cancel abort run",
