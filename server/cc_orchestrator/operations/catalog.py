@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    attention,
     budgeting,
     canary,
     counsel,
@@ -35,6 +36,7 @@ MODULES = (
     launches,
     watching,
     overview,
+    attention,
     digests,
     steering,
     trusting,
