@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    attention,
     budgeting,
     canary,
     counsel,
@@ -36,6 +37,7 @@ MODULES = (
     launches,
     watching,
     overview,
+    attention,
     digests,
     steering,
     questioning,
