@@ -12,10 +12,10 @@ from cc_orchestrator.adapters.catalog import names as adapter_names
 from cc_orchestrator.core.clock import iso
 from cc_orchestrator.core.errors import InvalidRequest
 from cc_orchestrator.operations.context import Context
+from cc_orchestrator.operations.persons import proved, require_person
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.size import drop_empty
-from cc_orchestrator.operations.trusting import require_person
 from cc_orchestrator.runs.accounts import View, change_budgets, look, names_now, probe, read_budgets
 from cc_orchestrator.runs.budgets import METRICS, Budgets, parse_budgets, raised
 from cc_orchestrator.runs.pricing import load_prices, money_gap, shipped_prices
@@ -64,15 +64,21 @@ def change(ctx: Context, workspace: Workspace, wanted: dict[str, Any]) -> None:
     """Lay `wanted` over the settings, with a receipt. ApprovalRequired: it allows more than now, and no person asks."""
     _parsed(wanted)
     prepare_workspace(ctx, workspace)
+    command = f"budget --action set --budget '{json.dumps(wanted, separators=(',', ':'))}'"
+
+    def more_than_now(merged: dict[str, Any]) -> str:
+        more = raised(read_budgets(workspace), _parsed(merged))
+        return f"allowing more than now ({', '.join(more[:5])})" if more else ""
+
+    # Nobody types while the settings are locked: who has to prove to be a person does so before.
+    what = more_than_now(_merge(atomic.read_json(workspace.budget_settings) or {}, wanted))
+    asked = proved(ctx, what, command) if what else ctx
 
     def laid_over(raw: dict[str, Any]) -> dict[str, Any]:
         merged = _merge(raw, wanted)
-        more = raised(read_budgets(workspace), _parsed(merged))
-        if more:
-            shown = json.dumps(wanted, separators=(",", ":"))
-            require_person(
-                ctx, f"allowing more than now ({', '.join(more[:5])})", f"budget --action set --budget '{shown}'"
-            )
+        what = more_than_now(merged)
+        if what:
+            require_person(asked, what, command)
         return merged
 
     before, after = change_budgets(workspace, laid_over)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    approving,
     attention,
     budgeting,
     canary,
@@ -41,6 +42,7 @@ MODULES = (
     digests,
     steering,
     questioning,
+    approving,
     trusting,
     policing,
     judging,

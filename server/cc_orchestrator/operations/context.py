@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from cc_orchestrator.core.clock import Clock, SystemClock
 from cc_orchestrator.host.ancestry import run_above
@@ -49,6 +50,23 @@ class Cancellation:
                     self._listeners.remove(ours)
 
 
+class Terminal(Protocol):
+    """Where a person types a secret text; surfaces that have one bring it."""
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody sits there."""
+        ...
+
+    def ask(self, prompt: str) -> str | None:
+        """What is typed, unseen; None when there is no terminal after all."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Have the answer say so."""
+        ...
+
+
 def _ignore(_done: float, _total: float | None, _message: str) -> None:
     return None
 
@@ -58,6 +76,7 @@ class Context:
     """One call's surroundings. `progress` and `cancelled` come from the surface; handlers run in a worker thread.
 
     `worker` is the run whose worker started this process, found by its ancestors; `worker_run_id` also heeds the environment.
+    `person` is who proved to be one (see `persons.require_person`), "" while nobody did; `terminal` is where that can be done.
     `client` is the name that an MCP client gives; `patience` is what this door has learned of how long it waits.
     """
 
@@ -70,6 +89,8 @@ class Context:
     worker: str | None = None
     client: str = ""
     patience: Patience = field(default_factory=Patience)
+    person: str = ""
+    terminal: Terminal | None = None
 
     @property
     def worker_run_id(self) -> str | None:

@@ -8,10 +8,11 @@ from pydantic import Field
 
 from cc_orchestrator.adapters.catalog import names as adapter_names
 from cc_orchestrator.core.clock import iso
-from cc_orchestrator.core.errors import ApprovalRequired, InvalidRequest, NotFound
+from cc_orchestrator.core.errors import InvalidRequest, NotFound
 from cc_orchestrator.core.ids import new_id
 from cc_orchestrator.core.text import line
 from cc_orchestrator.operations.context import Context
+from cc_orchestrator.operations.persons import require_person
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.size import drop_empty
@@ -98,13 +99,6 @@ def _set(ctx: Context, workspace: Workspace, params: TrustParams) -> Answer:
         "observed": {"before": before.level, "after": params.level, "reason": row["reason"]}, "claimed": {},
     })  # fmt: skip
     return {**_row(subject, Standing(params.level, now, by, params.reason)), "was": before.level}
-
-
-def require_person(ctx: Context, what: str, command: str) -> str:
-    """Who the person is. ApprovalRequired when this channel cannot tell one from an agent."""
-    if ctx.channel != "cli":
-        raise ApprovalRequired(f"{what} is for a person", hint=f"a person: cc-orchestrator {command}")
-    return "user"
 
 
 class SecretsParams(Params):

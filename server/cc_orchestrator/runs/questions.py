@@ -5,10 +5,11 @@ Sans I/O: asks and times come in, facts and answers go out. The default at the d
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cc_orchestrator.core import events as ev
-from cc_orchestrator.core.asking import Answer, Ask, Risk, Ruling
+from cc_orchestrator.core.asking import Answer, Ask, Risk, Ruling, ToolCall
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.ids import new_id
 from cc_orchestrator.core.text import clean, cut
@@ -23,6 +24,10 @@ _RISKS: dict[str, Risk] = {
     "login": "critical",
 }
 _DENIED = "nobody allowed it in time; go on without it or say what you would need"
+
+
+#: The id of an approval that covers a call that would ask, one use of it spent; None when none does.
+Consent = Callable[[ToolCall, Ruling], "str | None"]
 
 
 class Pending(NamedTuple):
@@ -45,9 +50,10 @@ class Reply(NamedTuple):
 class Questions:
     """All questions of one run. `seconds` is how long one may stay open."""
 
-    def __init__(self, rulings: Decider, seconds: float) -> None:
+    def __init__(self, rulings: Decider, seconds: float, consent: Consent | None = None) -> None:
         self._rulings = rulings
         self._seconds = seconds
+        self._consent = consent
         self.pending: dict[str, Pending] = {}
 
     def take(self, ask: Ask, *, now: float, mono: float) -> tuple[list[Fact], Reply | None]:
@@ -56,6 +62,10 @@ class Questions:
         ruling: Ruling | None = None
         if ask.kind == "permission" and ask.call is not None:
             ruling = self._rulings.decide(ask.call)
+            if ruling.decision == "ask" and self._consent is not None:
+                approval_id = self._consent(ask.call, ruling)
+                if approval_id is not None:
+                    ruling = Ruling("allow", f"approval.{approval_id}", "a person consented beforehand", ruling.risk)
             facts.append(_decided(ask, ruling))
             if ask.gate or ruling.decision != "ask":
                 return facts, Reply(ask.key, Answer(ruling.decision, ruling.reason), [])

@@ -13,12 +13,13 @@ from typing import Any
 
 from cc_orchestrator.adapters.base import CloseInput, Effect, Ending, Send, Signal
 from cc_orchestrator.core import events as ev
-from cc_orchestrator.core.asking import Ask
+from cc_orchestrator.core.asking import Ask, Ruling, ToolCall
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.redact import Fragment, Line
 from cc_orchestrator.host.bell import Bell
 from cc_orchestrator.host.process import Exit
+from cc_orchestrator.runs.consent import Consents
 from cc_orchestrator.runs.control import ControlReader
 from cc_orchestrator.runs.descent import LINGER_SECONDS, Descent
 from cc_orchestrator.runs.limits import Breach, Measures, check_limits, used_tokens
@@ -52,7 +53,12 @@ class Watch:
         self._selector = selector
         self._bell = bell
         self._control = ControlReader(run.control)
-        self._questions = Questions(Rulings(spec, run.outbox, os.environ), spec.limits.question_seconds)
+        consents = Consents(spec, clock)
+
+        def consent(call: ToolCall, ruling: Ruling) -> str | None:
+            return consents.covers(call, ruling, recorder.state["usage"].get("cost_usd"))
+
+        self._questions = Questions(Rulings(spec, run.outbox, os.environ), spec.limits.question_seconds, consent)
         self._descent = Descent(worker, recorder, clock, spec.limits.grace_seconds, self._do)
         self._spending = Spending(run, spec, clock)
         self._minder = Minder(worker, recorder, clock, spec, self._descent, self._do)

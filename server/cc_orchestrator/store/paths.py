@@ -150,6 +150,17 @@ class Workspace:
         return self.at("policies")
 
     @property
+    def approvals(self) -> str:
+        """Requests, decisions and uses of approvals."""
+        return self.at("approvals", "approvals.ndjson")
+
+    @property
+    def approvals_lock(self) -> str:
+        """Held while one is decided or used. Its folder is made by whoever asks for it."""
+        os.makedirs(self.at("approvals"), mode=0o700, exist_ok=True)
+        return self.at("approvals", "decide.lock")
+
+    @property
     def reach(self) -> str:
         """Who may say yes to which risk. Written by the user alone."""
         return self.at("approvals.json")

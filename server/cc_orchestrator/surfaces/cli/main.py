@@ -14,6 +14,7 @@ from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.registry import find, invoke
 from cc_orchestrator.surfaces.cli.parser import arguments, build_parser
 from cc_orchestrator.surfaces.cli.render import render
+from cc_orchestrator.surfaces.cli.terminal import Terminal
 from cc_orchestrator.surfaces.docs import reference
 
 _COMPLETION = {
@@ -43,10 +44,12 @@ def main(argv: list[str]) -> int:
 def _run(argv: list[str]) -> dict[str, Any]:
     given = build_parser().parse_args(argv)
     op = find(given._op)
-    ctx = Context.here("cli")
+    terminal = Terminal()
+    ctx = replace(Context.here("cli"), terminal=terminal)
     if given.directory:
         ctx = replace(ctx, cwd=_directory(given.directory))
-    return invoke(op, ctx, arguments(op, given))
+    answer = invoke(op, ctx, arguments(op, given))
+    return {**answer, "notes": terminal.notes} if terminal.notes else answer
 
 
 def _directory(text: str) -> str:
