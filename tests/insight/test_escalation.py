@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +49,6 @@ def test_the_order_is_by_level_then_kind_then_age_and_loses_nothing(rows: list[t
     assert sorted(row.item.id for row in ranked) == sorted(item.id for item in items)
     levels = [LEVELS.index(row.level) for row in ranked]
     assert levels == sorted(levels, reverse=True)
-    for left, right in zip(ranked, ranked[1:], strict=False):
+    for left, right in itertools.pairwise(ranked):
         if (left.level, left.item.code) == (right.level, right.item.code):
             assert left.item.since <= right.item.since
