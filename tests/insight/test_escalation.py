@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +49,6 @@ def test_the_order_is_by_level_then_kind_then_age_and_loses_nothing(rows: list[t
     assert sorted(row.item.id for row in ranked) == sorted(item.id for item in items)
     levels = [LEVELS.index(row.level) for row in ranked]
     assert levels == sorted(levels, reverse=True)
-    for left, right in itertools.pairwise(ranked):
+    for left, right in pairwise(ranked):
         if (left.level, left.item.code) == (right.level, right.item.code):
             assert left.item.since <= right.item.since

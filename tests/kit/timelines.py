@@ -6,6 +6,7 @@ A case is data: steps at times, what holds at some times, and when a stall began
     {"line": object | text}         one stdout line, through the adapter's session
     {"stderr": text}                one stderr line, through the session
     {"world": {cpu, io, net, ping, sockets, pids}}   from now on: share of a core, bytes a second, bytes every `ping` seconds, processes
+    {"asks": text}                  the line on stderr that has not ended
     {"eof": true}                   stdout ends
     {"exit": code}                  the worker ends
     {"every": seconds, "until": t, "do": step}       that step again and again
@@ -121,6 +122,7 @@ class Player:
         self.tracker = Tracker(0.0, case.silence)
         self.session: Session = find_adapter(case.adapter).session(request_in("/nowhere"))
         self.closed = False
+        self.asks = b""
         self.now = 0.0
         self.played = Played([], [], None, [], self.state)
         self.session.begin()
@@ -155,7 +157,7 @@ class Player:
             self.played.rows.append((self.now, found))
             return
         self.world.advance(self.now)
-        found = self.tracker.look(self.state, self.now, wall, self.world.sample, closed=self.closed)
+        found = self.tracker.look(self.state, self.now, wall, self.world.sample, closed=self.closed, asks=self.asks)
         news = self.tracker.news(found)
         if news is not None:
             self.record([news])
@@ -184,6 +186,8 @@ class Player:
         if "stderr" in step:
             data = step["stderr"].encode()
             self.take(data, self.session.on_stderr(data), is_error=True)
+        if "asks" in step:
+            self.asks = step["asks"].encode()
         if "eof" in step:
             self.closed = True
         if "exit" in step:

@@ -97,6 +97,10 @@ CASES: list[Case] = [
           word="waiting", code="prompt", end=60.0),
     _case("a yes or no on stderr while a command runs", "blocked_question", 9.5, tool(), (9.5, stderr("Proceed? [y/N]")), word="waiting",
           code="prompt", end=60.0),
+    _case("a prompt whose line does not end", "blocked_question", 5.3, (5.3, {"asks": "Overwrite it? [y/N] "}), word="waiting",
+          code="prompt", end=60.0),
+    _case("a prompt on stdout, outside of the protocol", "blocked_question", 5.3, (5.3, line("Do you trust this workspace? (y/n)")),
+          word="waiting", code="prompt", end=60.0),
     _case("press Enter to continue", "blocked_question", 5.3, (5.3, stderr("Press Enter to continue…")), word="waiting", code="prompt",
           end=60.0),
     # ------------------------------------------------------------ exits: 2 s

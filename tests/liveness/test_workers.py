@@ -80,6 +80,14 @@ def test_a_prompt_that_nobody_sees_is_named_within_two_seconds_and_is_wanted_att
     door.call("cc_stop", run_id=run_id, force=True)
 
 
+def test_a_prompt_without_an_end_of_line_is_seen_and_wakes_who_waits_for_attention(door: Door) -> None:
+    run_id = door.start_fake({"say": "hm"}, {"raw": {"text": "Password: ", "stderr": True}}, {"hang": {}})
+    row = door.wait(run_id, "attention", seconds=20.0)
+    assert (row["woke_by"], row["summary"]["liveness"]) == ("attention", "waiting")
+    assert seconds_between(door, run_id, "run.message", "run.liveness") < 2.5
+    door.call("cc_stop", run_id=run_id, force=True)
+
+
 def test_a_hang_with_children_is_named_and_its_whole_tree_is_ended(door: Door) -> None:
     run_id = door.start_fake(
         {"fork": {"setsid": True, "seconds": 600}}, {"say": "and now"}, {"hang": {"deaf": True}}, silence_seconds=5

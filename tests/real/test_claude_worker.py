@@ -175,32 +175,35 @@ def test_a_call_that_policy_denies_does_not_run_and_the_model_reads_why(tmp_path
     (result,) = model_stub.tool_results("Bash")
     assert result.is_error
     assert "a worker starts, answers and accepts nothing" in result.text
-    assert door.data(run_id, "policy.decided")[0]["rule"] == "command.orchestrator"
+    assert door.data(run_id, "policy.decided")[0]["rule"] == "orchestrate.never"
     assert door.state(run_id)["denied"] == 1
 
 
 def test_a_permission_question_is_answered_by_the_controller(tmp_path: Path, model_stub: ModelStub) -> None:
-    target = tmp_path / "outside.txt"
-    model_stub.add(Script([call("Write", {"file_path": str(target), "content": "x"}), say("written")]))
+    model_stub.add(Script([call("Write", {"file_path": "package.json", "content": "{}"}), say("written")]))
     door = door_for(tmp_path, model_stub)
-    run_id = start(door)
+    run_id = start(door, allow_write=True)
     row = door.wait(run_id, "question", seconds=30)
     assert row["status"] == "waiting"
     (question,) = door.data(run_id, "question.asked")
-    assert (question["tool"], question["target"]) == ("Write", str(target))
+    spec = door.spec(run_id)
+    assert (question["tool"], question["target"], question["risk"]) == (
+        "Write",
+        f"{spec.worktree}/package.json",
+        "high",
+    )
     door.call("cc_answer", run_id=run_id, decision="allow")
     door.finish(run_id, 30)
     assert end(door, run_id) == ("succeeded", "completed")
-    assert target.read_text() == "x"
+    assert [entry["path"] for entry in door.state(run_id)["snapshot"]["files"]] == ["package.json"]
 
 
 def test_a_question_that_nobody_answers_is_denied_at_its_deadline(tmp_path: Path, model_stub: ModelStub) -> None:
-    target = tmp_path / "outside.txt"
-    model_stub.add(Script([call("Write", {"file_path": str(target), "content": "x"}), say("went on")]))
+    model_stub.add(Script([call("Write", {"file_path": "package.json", "content": "{}"}), say("went on")]))
     door = door_for(tmp_path, model_stub)
-    run_id = play(door, question_seconds=0.5)
+    run_id = play(door, allow_write=True, question_seconds=0.5)
     assert claimed(door, run_id) == "went on"
-    assert not target.exists()
+    assert door.state(run_id)["snapshot"]["files"] == []
     assert door.data(run_id, "question.answered")[0]["by"] == "deadline"
     assert "nobody allowed it in time" in model_stub.tool_results("Write")[0].text
 

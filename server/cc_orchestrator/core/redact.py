@@ -193,6 +193,13 @@ class Masker:
             return self._end_long(data)
         return self._lines([data]) if data else []
 
+    def unfinished(self, most: int = 400) -> bytes:
+        """The line that has not ended, masked, where it is as short as a prompt; else empty. It stays where it is."""
+        if not 0 < self._size <= most or self._in_pem or self._long:
+            return b""
+        data = b"".join(self._parts)
+        return _apply(data, _spans(data, self._known), _ignore)
+
     def _count(self, kind: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
 
@@ -264,6 +271,10 @@ class Masker:
         total = self._long + len(data)
         self._long = 0
         return [Fragment(_apply(data, _spans(data, self._known), self._count), True, total)]
+
+
+def _ignore(_kind: str) -> None:
+    return None
 
 
 def _whole_character(data: bytes, place: int) -> int:

@@ -142,7 +142,7 @@ class Worker(Actor):
             if "base64" in given
             else str(given.get("text", given.get("value"))).encode()
         )
-        write_all(1, data)
+        write_all(2 if given.get("stderr") else 1, data)
 
     def do_stderr(self, given: Step) -> None:
         write_all(2, str(given.get("text", given.get("value", ""))).encode() + b"\n")

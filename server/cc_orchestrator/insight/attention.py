@@ -92,7 +92,8 @@ def _live_items(state: State, now: float) -> Iterator[Item]:
 
 
 def _violation(state: State, now: float) -> Item:
-    last = (state["denials"] or [{}])[-1]
+    denials: list[dict[str, Any]] = state["denials"]
+    last: dict[str, Any] = denials[-1] if denials else {}
     text = f"{state['violations']} times it tried what is denied at every trust level: {line(str(last.get('target') or ''), 80)}"
     since = float(state["finished_at"] or state["acted_at"] or now)
     return Item("violation", str(state["run_id"]), since, text, _explain(str(state["run_id"])))

@@ -15,7 +15,6 @@ from cc_orchestrator.core.text import line
 from cc_orchestrator.runs.failures import rule_of
 from cc_orchestrator.runs.fold import State, part
 from cc_orchestrator.runs.liveness import judge
-from cc_orchestrator.store.journal import Cursor
 
 Event = dict[str, Any]
 Row = dict[str, Any]
@@ -40,7 +39,7 @@ class Placed(NamedTuple):
     """An event, and the cursor from which a reader meets it first."""
 
     event: Event
-    before: Cursor
+    before: str
 
 
 class Chain(NamedTuple):

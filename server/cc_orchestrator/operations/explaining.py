@@ -84,7 +84,7 @@ def _run(ctx: Context, run: RunDir) -> Answer:
     rows = [show_event(placed.event, begun) for placed in chain.rows]
     flying = [show_event(placed.event, begun, 160) for placed in chain.tools]
     kept, cut_off = _newest(rows, _ROWS_BYTES - size_of(flying))
-    first = next((row.before for row in chain.rows if kept and row.event["seq"] == kept[0]["seq"]), START)
+    first = next((row.before for row in chain.rows if kept and row.event["seq"] == kept[0]["seq"]), str(START))
     live = state["status"] in LIVE
     return drop_empty({
         "id": run.run_id, "status": state["status"], "reason": state["reason"], "why": say_why(state, ctx.clock.now()),
@@ -109,10 +109,10 @@ def _placed(run: RunDir) -> Iterator[Placed]:
     cursor = START
     while True:
         page = read_page(run.journal, cursor, _PAGE)
-        before = cursor
+        before = str(cursor)
         for event, place in zip(page.events, page.after, strict=True):
             yield Placed(event, before)
-            before = place
+            before = str(place)
         if not page.more or page.cursor == cursor:
             return
         cursor = page.cursor

@@ -307,7 +307,7 @@ def outcome(run: RunDir, now: float, *, text: int = 4_000) -> dict[str, Any]:
 
 
 RUN_STREAMING = register(Operation(
-    name="cc_run_streaming", words=("run-streaming",), toolset="core", effect="open_world", default_on=True, hot=True,
+    name="cc_run_streaming", words=("run-streaming",), toolset="core", effect="open_world", act="dispatch", default_on=True, hot=True,
     summary="Start a worker on a task; answers at once with run_id. Then cc_wait.",
     description="Start a supervised worker on a task and return its run_id at once. Read-only unless allow_write=true; a write "
     "run gets its own git worktree and its result is a commit. Follow with cc_wait.",
@@ -317,7 +317,7 @@ RUN_STREAMING = register(Operation(
 ))  # fmt: skip
 
 RUN_AGENT = register(Operation(
-    name="cc_run_agent", words=("run",), toolset="core", effect="open_world",
+    name="cc_run_agent", words=("run",), toolset="core", effect="open_world", act="dispatch",
     summary="Start a worker and wait for its end, at most wait_seconds; past that it answers with the run_id.",
     params=RunAndWaitParams, handler=_run_agent, positional="task", long_texts=("task", "context"),
     search_hint="start run wait blocking worker",

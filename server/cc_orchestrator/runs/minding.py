@@ -52,7 +52,12 @@ class Minder:
         if not tracker.due(now):
             return
         found = tracker.look(
-            self._recorder.state, now, self._clock.now(), self._sample, closed=not self._worker.out.open
+            self._recorder.state,
+            now,
+            self._clock.now(),
+            self._sample,
+            closed=not self._worker.out.open,
+            asks=self._worker.err.unfinished(),
         )
         # On its way down nothing is new about it.
         news = None if self._descent.hard else tracker.news(found)

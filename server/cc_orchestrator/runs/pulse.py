@@ -5,6 +5,7 @@ Times are monotonic seconds. Only differences of samples count: above what an id
 
 from __future__ import annotations
 
+import sys
 from typing import Literal
 
 from cc_orchestrator.host.vitals import Sample
@@ -14,8 +15,8 @@ from cc_orchestrator.runs.liveness import Vitals
 BUSY_CPU, BUSY_BYTES = 0.05, 8_192
 #: Bytes sent that are a request and no keep-alive.
 SENT_BYTES = 1_000
-#: Seconds between samples while something is in doubt, and otherwise.
-CLOSE_LOOK, FAR_LOOK = 1.0, 5.0
+#: Seconds between samples while something is in doubt, and otherwise. Without /proc each costs a look at the whole table.
+CLOSE_LOOK, FAR_LOOK = (1.0, 5.0) if sys.platform == "linux" else (5.0, 15.0)
 #: Idle seconds from which it is in doubt, and from which its connections are looked at.
 DOUBT_SECONDS, WIRE_SECONDS = 2.0, 5.0
 

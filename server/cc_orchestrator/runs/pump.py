@@ -38,6 +38,10 @@ class Pump:
         self._write(pieces)
         return pieces
 
+    def unfinished(self) -> bytes:
+        """The line that has not ended, masked, where it is as short as a prompt."""
+        return self._masker.unfinished()
+
     def masked_since(self) -> dict[str, int]:
         """Kinds and counts masked since the last call."""
         fresh = {kind: count - self._seen.get(kind, 0) for kind, count in self._masker.counts.items()}

@@ -31,7 +31,7 @@ _PROMPTS = re.compile(
     r"|(?:enter|type) (?:your |the )?(?:password|passphrase|pin|api key|token|verification code)|^(?:\S+'s )?pass(?:word|phrase)(?: for .{1,80})?:"
     r"|username for '|paste (?:the |your )?(?:code|token)|open (?:this|the following) (?:url|link)|waiting for (?:login|authentication|authorization)"
     r"|are you sure you want to|accept the (?:terms|license)|choose (?:a|your|the) (?:theme|text style|login method)|select login method"
-    r"|otp|two-factor|2fa",
+    r"|\b(?:otp|2fa|two-factor)\b",
     re.IGNORECASE,
 )  # fmt: skip
 

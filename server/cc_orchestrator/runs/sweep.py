@@ -127,7 +127,7 @@ def _end(run: RunDir, spec: RunSpec | None, state: State, killed: int) -> list[F
         _take_back(spec)
     detail = f"{killed} processes of the worker's tree were killed" if started else "no worker was started"
     remove_private(run.private, run.run_id)
-    data = {
+    data: dict[str, Any] = {
         "status": "lost", "reason": "supervisor_died" if started else "never_started", "killed": killed,
         "detail": f"the supervisor died without a final event; {detail}",
     }  # fmt: skip

@@ -54,10 +54,13 @@ class Tracker:
                 self._pulse.stir(now)
             elif sign == "news":
                 self._pulse.act(now)
-        if is_error:
-            prompt = find_prompt(data.decode("utf-8", "replace"))
-            if prompt:
-                self._pulse.prompt = prompt
+        if is_error or any(isinstance(effect, Fact) and effect.type == ev.SYSTEM_UNPARSED for effect in found):
+            self._mind_prompt(data)
+
+    def _mind_prompt(self, data: bytes) -> None:
+        prompt = find_prompt(data.decode("utf-8", "replace")) if data else ""
+        if prompt:
+            self._pulse.prompt = prompt
 
     def _weigh(self, effect: Effect, data: bytes, now: float, wall: float) -> None:
         if not isinstance(effect, Fact):
@@ -110,12 +113,21 @@ class Tracker:
         return now - self._pulse.life
 
     def look(
-        self, state: State, now: float, wall: float, sample: Callable[[bool], Sample], *, closed: bool
+        self,
+        state: State,
+        now: float,
+        wall: float,
+        sample: Callable[[bool], Sample],
+        *,
+        closed: bool,
+        asks: bytes = b"",
     ) -> Judgement:
-        """Sample where it is due, and judge. `sample(network)` takes one; `closed`: its stdout has ended."""
+        """Sample where it is due, and judge. `sample(network)` takes one; `closed`: its stdout has ended; `asks`: a line on stderr that
+        has not."""
         self._looked = now
         if closed and self._pulse.closed is None:
             self._pulse.closed = now
+        self._mind_prompt(asks)
         silence, pulse = self._silence_limit, self._pulse
         # Nobody is given up on what was seen a while ago.
         doubted = silence is not None and self._measure(state, now, wall) >= silence

@@ -71,7 +71,7 @@ class WatchedRun:
             kind = event["type"]
             if "budget" in self._wake and kind == ev.RUN_LIMIT:
                 self._notable = "budget"
-            elif "attention" in self._wake and (kind == ev.RUN_LIMIT or (kind == ev.RUN_RETRYING)):
+            elif "attention" in self._wake and (kind in (ev.RUN_LIMIT, ev.RUN_RETRYING) or _alarms(event)):
                 self._notable = "attention"
             elif "progress" in self._wake and kind in _PROGRESS:
                 self._notable = "progress"
@@ -91,6 +91,11 @@ class WatchedRun:
         """It does not get on, and nothing of it is seen to move."""
         found = judge(self.reading.state, now)
         return found.liveness == "suspected_stall" or found.code in ("no_news", "prompt")
+
+
+def _alarms(event: dict[str, Any]) -> bool:
+    """The supervisor says that a run is stuck, or asks where nobody can answer."""
+    return event["type"] == ev.RUN_LIVENESS and event["data"].get("liveness") in ("suspected_stall", "waiting")
 
 
 @runtime_checkable
