@@ -53,6 +53,25 @@ def test_an_open_question_is_named_with_who_may_answer_and_the_call(tmp_path: Pa
     door.call("cc_stop", run_id=run_id, force=True)
 
 
+def test_a_question_to_which_the_controller_may_not_say_yes_is_for_a_person_at_once(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    (door.cwd / ".agent-workspace").mkdir()
+    reach = door.cwd / ".agent-workspace" / "approvals.json"
+    reach.write_text(json.dumps({"controller": "low", "elicitation": "low"}))
+    run_id = door.start_fake(
+        {"ask": {"kind": "permission", "tool": "WebFetch", "target": "https://x.org"}}, {"result": "x"}
+    )
+    door.until_event(run_id, "question.asked")
+    (row,) = door.call("cc_attention")["attention"]
+    assert (row["level"], row["code"]) == ("hold", "person_asked")
+    assert row["next"].startswith("a person: cc-orchestrator answer")
+    reach.write_text("{not json")
+    answer = door.call("cc_attention")
+    assert codes(answer) == ["person_asked"]
+    assert answer["degraded"]
+    door.call("cc_stop", run_id=run_id, force=True)
+
+
 def test_what_waits_rises_with_time_and_can_be_filtered(tmp_path: Path) -> None:
     door = Door(tmp_path)
     run_id = door.start_fake({"result": {"text": "cannot", "is_error": True}})

@@ -15,11 +15,12 @@ from cc_orchestrator.core.text import line
 from cc_orchestrator.delivery.acceptance import check_accepted, explain, last_decision, next_after
 from cc_orchestrator.delivery.history import deliveries_of
 from cc_orchestrator.insight.escalation import Code, Item
+from cc_orchestrator.policy.answering import Reach, may_answer, read_reach
 from cc_orchestrator.runs.fold import State, part
 from cc_orchestrator.runs.liveness import judge
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.summary import next_call
-from cc_orchestrator.store import index, ledger
+from cc_orchestrator.store import atomic, index, ledger
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir, later_runs
 from cc_orchestrator.tasks.record import read_task
@@ -42,7 +43,7 @@ def collect(workspace: Workspace, now: float) -> tuple[list[Item], list[str]]:
     degraded: list[str] = []
     loops: set[str] = set()
     _take(found, degraded, "fix loops", lambda: _loops(workspace, now, loops))
-    _take(found, degraded, "live runs", lambda: _live(workspace, now))
+    _take(found, degraded, "live runs", lambda: _live(workspace, now, degraded))
     _take(found, degraded, "ended runs", lambda: _ended(workspace, now, loops, degraded))
     _take(found, degraded, "deliveries", lambda: _deliveries(workspace, now))
     return found, degraded
@@ -58,26 +59,40 @@ def _take(found: list[Item], degraded: list[str], name: str, source: Callable[[]
 # ---------------------------------------------------------------- live
 
 
-def _live(workspace: Workspace, now: float) -> Iterator[Item]:
+def _live(workspace: Workspace, now: float, degraded: list[str]) -> Iterator[Item]:
+    reach = _read_reach(workspace, degraded)
     for row in index.select(workspace.index, "finished_at is null", limit=_MOST_LIVE):
         state = read_run(RunDir(workspace.run(str(row["run_id"])))).state
         if state["status"] in LIVE:
-            yield from _live_items(state, now)
+            yield from _live_items(state, now, reach)
 
 
-def _live_items(state: State, now: float) -> Iterator[Item]:
+def _read_reach(workspace: Workspace, degraded: list[str]) -> Reach:
+    """Who may answer what; where that cannot be read, the controller may say yes to the least only."""
+    try:
+        return read_reach(atomic.read_json(workspace.reach))
+    except (ValueError, CcError, OSError) as error:
+        degraded.append(line(f"{workspace.reach}: {error}", 160))
+        return Reach("low", "low")
+
+
+def _live_items(state: State, now: float, reach: Reach) -> Iterator[Item]:
     """What a live run waits for, or does not get on with. Pure."""
     run_id = str(state["run_id"])
     for question_id, entry in state["questions"].items():
         if entry.get("decision") is None:
-            since = float(entry.get("asked_at") or part(state, "waiting").get("since") or state["last_ts"] or now)
-            who = entry.get("may_answer") or "controller or person"
-            risk = f", risk {entry['risk']}" if entry.get("risk") else ""
+            since = float(entry.get("asked_at") or state["last_ts"] or now)
+            risk = str(entry.get("risk") or "medium")
+            channels = may_answer(risk, reach)
             until = f", until {iso(entry['deadline'])}" if entry.get("deadline") else ""
             shown = entry.get("target") or entry.get("text") or ""
-            what = f"{run_id} asks ({entry.get('kind')}{risk}; {who}{until}): {line(str(shown), 80)}"
+            what = f"{run_id} asks ({entry.get('kind')}, risk {risk}; yes by {'/'.join(channels)}{until}): {line(str(shown), 80)}"
             call = f'cc_answer {{"run_id":"{run_id}","question_id":"{question_id}","decision":"allow|deny"}}'
-            yield Item("question", str(question_id), since, what, call)
+            mine = "controller" in channels
+            call = (
+                call if mine else f"a person: cc-orchestrator answer {run_id} --question-id {question_id} --decision …"
+            )
+            yield Item("question" if mine else "person_asked", str(question_id), since, what, call)
     found = judge(state, now)
     since = float(found.since or state["acted_at"] or now)
     if found.liveness == "suspected_stall":

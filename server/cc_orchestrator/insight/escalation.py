@@ -14,8 +14,8 @@ LEVELS: tuple[Level, ...] = ("info", "review_required", "hold", "escalate")
 HOLD_SECONDS, ESCALATE_SECONDS = 1_800.0, 3_600.0
 
 Code = Literal[
-    "violation", "escalated", "unseen_prompt", "question", "login_needed", "acceptance_expired", "suspected_stall", "lost", "over_budget",
-    "spec_needed", "failed", "delivery_failed", "held", "resumable", "unverified", "not_accepted", "provider_trouble", "goes_on",
+    "violation", "escalated", "unseen_prompt", "person_asked", "question", "login_needed", "acceptance_expired", "suspected_stall", "lost",
+    "over_budget", "spec_needed", "failed", "delivery_failed", "held", "resumable", "unverified", "not_accepted", "provider_trouble", "goes_on",
     "not_delivered",
 ]  # fmt: skip
 
@@ -32,6 +32,7 @@ URGENCY: dict[Code, Urgency] = {
     "violation": Urgency("escalate", "escalate"),        # a worker tried what is denied at every level of trust
     "escalated": Urgency("escalate", "escalate"),        # a verdict or fix loop that only a person can decide
     "unseen_prompt": Urgency("hold", "escalate"),        # it asks where nobody can answer
+    "person_asked": Urgency("hold", "escalate"),         # a question to which the controller may not say yes
     "question": Urgency("review_required", "escalate"),
     "login_needed": Urgency("hold", "escalate"),
     "acceptance_expired": Urgency("hold", "escalate"),

@@ -257,7 +257,7 @@ def _asked(state: State, data: Data, ts: float | None) -> None:
     questions = state["questions"]
     for key in [key for key, entry in questions.items() if entry.get("decision") is not None][:-20]:
         del questions[key]
-    questions[data["question_id"]] = {**data, "decision": None}
+    questions[data["question_id"]] = {**data, "decision": None, "asked_at": ts}
     state["status"] = "waiting"
     state["waiting"] = {
         "kind": "question",
