@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -172,11 +173,16 @@ def judged(tool: str, given: Json, result: Json) -> Json:
     return json.loads(told["result"]["content"][0]["text"]).get("hookSpecificOutput", {})
 
 
-def test_an_allowed_command_begins_with_what_no_rule_matches() -> None:
-    allowed = judged("Bash", {"command": "ls", "more": 1}, {"action": "accept", "content": {"decision": "allow"}})
-    assert allowed["updatedInput"] == {"command": f"{gate.PREFIX}ls", "more": 1}
-    assert judged("apply_patch", {"command": "*** Begin"}, {"action": "accept", "content": {"decision": "allow"}}) == {}
-    assert unwrap(f"/bin/bash -lc '{gate.PREFIX}ls -la'") == "ls -la"
+def test_an_allowed_command_is_given_back_as_one_word_that_no_rule_matches() -> None:
+    yes = {"action": "accept", "content": {"decision": "allow"}}
+    allowed = judged("Bash", {"command": "echo 'a b'\nls", "more": 1}, yes)
+    assert allowed["permissionDecision"] == "allow"
+    assert allowed["updatedInput"]["more"] == 1
+    wrapped = allowed["updatedInput"]["command"]
+    assert shlex.split(wrapped) == ["eval", "echo 'a b'\nls"]
+    assert unwrap(shlex.join(["/bin/bash", "-lc", wrapped]), gated=True) == "echo 'a b'\nls"
+    assert unwrap("/bin/bash -lc 'ls -la'", gated=True) == "ls -la"
+    assert judged("apply_patch", {"command": "*** Begin"}, yes) == {}
 
 
 @pytest.mark.parametrize(
@@ -230,6 +236,7 @@ def test_a_patch_of_any_size_is_judged_by_its_files_and_a_command_that_is_too_lo
         ),
         ("view_image", {"path": "a.png"}, {}, ("read", "a.png", ("/nowhere/work/a.png",), None, "")),
         ("mcp__x__y", {"a": 1}, {}, ("other", '{"a": 1}', (), None, "")),
+        ("multi_agent_v1wait_agent", {}, {}, ("delegate", "multi_agent_v1wait_agent", (), None, "")),
         ("spawn_agent", {"message": "go"}, {}, ("delegate", '{"message": "go"}', (), None, "")),
     ],
 )
@@ -377,6 +384,19 @@ def test_figures_are_the_conversations_less_those_that_codex_tells_when_it_resum
     (data,) = facts(feed(session, started("t"), usage(150)), "run.usage")
     assert (data["input_tokens"], data["cache_read_tokens"]) == (50, 0)
     assert data["session_totals"]["input_tokens"] == 130
+
+
+def test_what_a_helper_uses_is_the_runs_and_not_the_conversations() -> None:
+    session = begun()
+
+    def usage(thread: str, given: int) -> Json:
+        total = {"inputTokens": given, "outputTokens": 1}
+        return {"method": "thread/tokenUsage/updated", "params": {"threadId": thread, "tokenUsage": {"total": total}}}
+
+    effects = feed(session, usage("helper", 30), usage(THREAD, 100), usage("helper", 50))
+    found = facts(effects, "run.usage")
+    assert [data["input_tokens"] for data in found] == [130, 150]
+    assert found[-1]["session_totals"]["input_tokens"] == 100
 
 
 # ---------------------------------------------------------------- errors

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cc_orchestrator.core.clock import SystemClock
+
 
 class FakeClock:
     """Wall time starts at `now`, monotonic time at `mono`; both in seconds."""
@@ -26,3 +28,14 @@ class FakeClock:
     def set_wall(self, now: float) -> None:
         """Somebody sets the wall clock; monotonic time does not notice."""
         self._now = now
+
+
+class Shifted(SystemClock):
+    """The machine's clock, so many seconds ahead: a caller who comes later."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        return super().now() + self._seconds

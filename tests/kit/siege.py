@@ -182,7 +182,7 @@ def lay_siege(
     spec = door.spec(first)
     workspace = door.cwd / ".agent-workspace"
     (workspace / "policies").mkdir(exist_ok=True)
-    (workspace / "policies" / "policy.cedar").write_text("forbid(principal, action, resource);\n")
+    (workspace / "policies" / "policy.txt").write_text("forbid(principal, action, resource);\n")
     (door.cwd / ".env").write_text("TOKEN=KEY\n")
     targets = {
         "elsewhere": str(elsewhere), "project": str(door.cwd), "home": str(home), "workspace": str(workspace), "victim": other.pid,

@@ -89,12 +89,13 @@ def test_a_changed_policy_is_tried_on_past_runs_before_it_counts(tmp_path: Path)
 
 
 @pytest.mark.process
-def test_a_broken_policy_lets_nothing_pass_unasked(tmp_path: Path) -> None:
+def test_a_policy_that_breaks_while_a_worker_runs_lets_nothing_pass_unasked(tmp_path: Path) -> None:
     door = Door(tmp_path)
+    flag = tmp_path / "go"
+    script = gated({"barrier": {"path": str(flag)}}, {"write": {"path": "a.txt", "content": "x"}})
+    run_id = door.start_fake(script=script, allow_write=True, question_seconds=0.5)
     write_policy(door, "permit(principal, action resource);")
-    run_id = door.start_fake(
-        script=gated({"write": {"path": "a.txt", "content": "x"}}), allow_write=True, question_seconds=0.5
-    )
+    flag.touch()
     door.finish(run_id)
     decided = door.data(run_id, "policy.decided")
     assert [(row["decision"], row["rule"]) for row in decided] == [("ask", "policy.unusable")]

@@ -153,7 +153,8 @@ def test_an_example_of_an_environment_file_holds_no_secret() -> None:
     "curl -s localhost:8000/health", "mkdir -p a/b && cd a && touch c",
     "git add -A && git commit -q -m \"$(printf 'a\\nb')\"", "cd src; pytest -q; git diff", "sed -i s/a/b/ x.py", "tar czf out.tgz src",
     "! grep -q x a",
-    "(cd src && make) && ls", "timeout 60 pytest -x", "echo '{}' > $CC_RUN_OUTBOX/handoff.json", "node build.js", "cargo build && cargo test",
+    "(cd src && make) && ls", "timeout 60 pytest -x", "echo '{}' > $CC_RUN_OUTBOX/handoff.json", "node build.js",
+    "python3 -S a.py \"$CC_RUN_OUTBOX/result.json\"", "cargo build && cargo test",
 ])  # fmt: skip
 def test_the_work_of_a_write_run_is_not_hindered(text: str) -> None:
     assert command(text)[0] == "allow"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cc_orchestrator.runs.replay import replay_run
+from cc_orchestrator.store import index
 from kit import clis, homes
 from kit.door import Door
 from kit.interpreter import PYTHON
@@ -54,6 +55,11 @@ def bash(command: str, **more: Any) -> Turn:
 
 def sleep_for(seconds: float) -> str:
     return f"{PYTHON} -c 'import time; time.sleep({seconds})'"
+
+
+def follow_ups(door: Door, run_id: str) -> list[str]:
+    rows = index.select(str(door.cwd / ".agent-workspace" / "index.sqlite"), "parent_run_id = ?", (run_id,))
+    return [str(row["run_id"]) for row in rows]
 
 
 # ---------------------------------------------------------------- the main road
@@ -169,32 +175,35 @@ def test_a_call_that_policy_denies_does_not_run_and_the_model_reads_why(tmp_path
     (result,) = model_stub.tool_results("Bash")
     assert result.is_error
     assert "a worker starts, answers and accepts nothing" in result.text
-    assert door.data(run_id, "policy.decided")[0]["rule"] == "command.orchestrator"
+    assert door.data(run_id, "policy.decided")[0]["rule"] == "orchestrate.never"
     assert door.state(run_id)["denied"] == 1
 
 
 def test_a_permission_question_is_answered_by_the_controller(tmp_path: Path, model_stub: ModelStub) -> None:
-    target = tmp_path / "outside.txt"
-    model_stub.add(Script([call("Write", {"file_path": str(target), "content": "x"}), say("written")]))
+    model_stub.add(Script([call("Write", {"file_path": "package.json", "content": "{}"}), say("written")]))
     door = door_for(tmp_path, model_stub)
-    run_id = start(door)
+    run_id = start(door, allow_write=True)
     row = door.wait(run_id, "question", seconds=30)
     assert row["status"] == "waiting"
     (question,) = door.data(run_id, "question.asked")
-    assert (question["tool"], question["target"]) == ("Write", str(target))
+    spec = door.spec(run_id)
+    assert (question["tool"], question["target"], question["risk"]) == (
+        "Write",
+        f"{spec.worktree}/package.json",
+        "high",
+    )
     door.call("cc_answer", run_id=run_id, decision="allow")
     door.finish(run_id, 30)
     assert end(door, run_id) == ("succeeded", "completed")
-    assert target.read_text() == "x"
+    assert [entry["path"] for entry in door.state(run_id)["snapshot"]["files"]] == ["package.json"]
 
 
 def test_a_question_that_nobody_answers_is_denied_at_its_deadline(tmp_path: Path, model_stub: ModelStub) -> None:
-    target = tmp_path / "outside.txt"
-    model_stub.add(Script([call("Write", {"file_path": str(target), "content": "x"}), say("went on")]))
+    model_stub.add(Script([call("Write", {"file_path": "package.json", "content": "{}"}), say("went on")]))
     door = door_for(tmp_path, model_stub)
-    run_id = play(door, question_seconds=0.5)
+    run_id = play(door, allow_write=True, question_seconds=0.5)
     assert claimed(door, run_id) == "went on"
-    assert not target.exists()
+    assert door.state(run_id)["snapshot"]["files"] == []
     assert door.data(run_id, "question.answered")[0]["by"] == "deadline"
     assert "nobody allowed it in time" in model_stub.tool_results("Write")[0].text
 
@@ -354,6 +363,35 @@ def test_a_rate_limit_for_good_is_the_reason_of_the_end(tmp_path: Path, model_st
     model_stub.add(Script([], after=Turn(status=429, retry_after=3600)))
     door = door_for(tmp_path, model_stub)
     assert end(door, play(door)) == ("failed", "rate_limited")
+
+
+def test_a_run_that_a_limit_ended_goes_on_in_its_conversation_at_its_time(
+    tmp_path: Path, model_stub: ModelStub
+) -> None:
+    refused = Turn(status=429, retry_after=2, message="rate limited")
+    model_stub.add(Script([refused, refused, say("went on to the end")], shared=True))
+    door = door_for(tmp_path, model_stub, CLAUDE_CODE_MAX_RETRIES="1")
+    run_id = play(door, "FIRST_NEEDLE", resume_on_limit=True)
+    state = door.state(run_id)
+    assert (end(door, run_id), state["failure"]["class"]) == (("failed", "rate_limited"), "provider_limit")
+    assert state["finished_at"] + 5 <= state["failure"]["not_before"] + 0.5 <= state["finished_at"] + 7
+    rows = until(lambda: follow_ups(door, run_id), 40.0, what="the run that goes on")
+    door.finish(rows[0], 40)
+    after = door.state(rows[0])
+    assert (end(door, rows[0]), claimed(door, rows[0])) == (("succeeded", "completed"), "went on to the end")
+    assert after["session_id"] == state["session_id"]
+    assert after["created_at"] >= state["failure"]["not_before"]
+    assert "FIRST_NEEDLE" in model_stub.requests[-1].prompt
+
+
+def test_an_answer_that_speaks_of_a_limit_is_an_answer(tmp_path: Path, model_stub: ModelStub) -> None:
+    model_stub.add(
+        Script([bash("echo 429 Too Many Requests >&2; exit 1"), say("I hit a rate limit (429): no capacity.")])
+    )
+    door = door_for(tmp_path, model_stub)
+    run_id = play(door, allow_write=True, resume_on_limit=True)
+    assert end(door, run_id) == ("succeeded", "completed")
+    assert door.data(run_id, "run.retrying") == []
 
 
 def test_a_refused_key_ends_the_run_in_seconds(tmp_path: Path, model_stub: ModelStub) -> None:

@@ -146,16 +146,26 @@ def test_what_policy_allows_in_the_tree_stays_in_the_sandbox_whatever_the_users_
     tmp_path: Path, model_stub: ModelStub
 ) -> None:
     outside = Path("/var/tmp") / f"cc-gate-rule-{os.getpid()}"
-    model_stub.add(Script([shell(f'python3 -c \'open("{outside}","w")\''), say("tried")]))
+    model_stub.add(
+        Script(
+            [
+                shell(f"touch {outside}"),
+                shell('mkdir -p a/b && rm -rf a; printf "it\'s %s" 3'),
+                say("tried"),
+            ]
+        )
+    )
     door = door_for(tmp_path, model_stub)
     rules = Path(door.env["CODEX_HOME"]) / "rules"
     rules.mkdir()
-    (rules / "default.rules").write_text('prefix_rule(pattern=["python3"], decision="allow")\n')
+    (rules / "default.rules").write_text('prefix_rule(pattern=["touch"], decision="allow")\n')
     run_id = play(door)
-    (result,) = model_stub.tool_results()
-    assert "Read-only file system" in result.text
+    held, own = model_stub.tool_results()
+    assert "Read-only file system" in held.text
     assert not outside.exists()
-    assert door.data(run_id, "tool.started")[0]["target"].startswith("python3 -c")
+    assert "it's 3" in own.text
+    assert door.data(run_id, "tool.started")[-1]["target"].startswith("mkdir -p a/b && rm -rf a;")
+    assert door.data(run_id, "question.asked") == []
 
 
 def test_what_runs_inside_a_script_of_code_mode_passes_the_gate_as_well(tmp_path: Path, model_stub: ModelStub) -> None:

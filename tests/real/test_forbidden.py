@@ -82,3 +82,28 @@ def test_the_work_that_its_trust_allows_is_not_hindered(tmp_path: Path, model_st
     state = finish(door, run_id)
     assert state["denied"] == 0, door.data(run_id, "policy.decided")
     assert [row["path"] for row in state["snapshot"]["files"]] == ["a/b/c.txt"]
+
+
+def test_at_the_right_trust_the_same_acts_are_asked_allowed_and_take_effect(
+    tmp_path: Path, model_stub: ModelStub
+) -> None:
+    env = homes.claude_home(tmp_path, model_stub)
+    door = Door(tmp_path, env={**env, "XDG_RUNTIME_DIR": os.environ["XDG_RUNTIME_DIR"]})
+    with lay_ground(tmp_path, door.cwd, Path(env["HOME"])) as ground:
+        commands = [
+            f"echo x > {ground.outside}/a1",
+            "git push -q origin HEAD:refs/heads/mine",
+            f"cat {ground.home}/.ssh/id_rsa",
+        ]
+        model_stub.add(Script([*(bash(command) for command in commands), say("done")]))
+        run_id = door.call(
+            "cc_run_streaming", task="work", adapter="claude", model=homes.CLAUDE_MODEL, allow_write=True, trust=2
+        )["run_id"]
+        for command in commands:
+            row = door.wait(run_id, "question", seconds=60)
+            assert row["summary"]["question"]["target"] == command
+            door.call("cc_answer", run_id=run_id, decision="allow")
+        state = finish(door, run_id)
+        assert (state["status"], state["denied"]) == ("succeeded", 0)
+        assert set(damage(ground)) == {"outside/a1", "pushed"}
+        assert SECRET in model_stub.tool_results("Bash")[-1].text

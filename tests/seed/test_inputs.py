@@ -93,8 +93,10 @@ def test_long_identifiers_and_host_names_reach_the_worker_unchanged_and_not_in_i
     # A path with a blank cannot stand behind `#!`.
     cli.write_text(f'#!/bin/sh\nexec {PYTHON} "$0.py" "$@"\n', encoding="utf-8")
     cli.chmod(0o755)
-    door = Door(tmp_path, cwd=door.cwd, env={**door.env, "PATH": f"{cli.parent}:{door.env['PATH']}"})
-    run_id = door.call("cc_run_streaming", task=task, adapter="codex")["run_id"]
+    door = Door(
+        tmp_path, cwd=door.cwd, env={**door.env, "PATH": f"{cli.parent}:{door.env['PATH']}", "OPENAI_API_KEY": "dummy"}
+    )
+    run_id = door.call("cc_run_streaming", task=task, adapter="codex-exec")["run_id"]
     door.finish(run_id)
     sent = (cli.parent / "stdin").read_bytes()
     assert task.encode() in sent

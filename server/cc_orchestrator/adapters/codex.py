@@ -48,7 +48,9 @@ class CodexAdapter:
 
     def declare(self, request: WorkerRequest) -> list[str]:
         """What it gives no figures for, and what the gate does not see."""
-        declared: list[str] = []
+        declared = [
+            "should the hook by which codex asks us fail, it lets that call pass, in its sandbox; the run is then ended"
+        ]
         if request.max_cost_usd is not None:
             declared.append("codex does not tell its cost: max_cost_usd counts what a price table makes of its tokens")
         if request.max_tokens is not None:

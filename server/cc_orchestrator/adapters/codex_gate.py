@@ -5,8 +5,9 @@ It decides nothing. Each call is passed on as an elicitation, which Codex brings
 socket, and without a process for each. It lists no tools: the hook finds the one it names, and the model sees none.
 
 Codex lets a call pass when a hook fails. So whatever goes wrong here is a denial: no answer, a strange answer, a broken call.
-A command that is allowed is given back with a first line that does nothing, but which no execpolicy rule matches: the user's
-rules lift commands out of the sandbox without a question. Run as a file, by itself: standard library only, nothing of ours.
+A command that is allowed is given back as one word for `eval`: the user's execpolicy rules, which lift commands out of the sandbox
+without a question, do not match it, and Codex does not ask once more for an `rm -rf` in the tree, in words that cannot be told from
+a request to leave the sandbox. Run as a file, by itself: standard library only, nothing of ours.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ import sys
 from typing import Any, cast
 
 SERVER, TOOL = "cc_gate", "judge"
-#: What an allowed command begins with.
-PREFIX = "" if sys.platform == "win32" else ": >/dev/null\n"
+_POSIX = sys.platform != "win32"
 #: What is passed on of a call. A patch of any size is judged by its file names.
 MOST_INPUT = 100_000
 _SHELL, _PATCH = "Bash", "apply_patch"
@@ -64,10 +64,16 @@ def verdict(arguments: Object, result: Object) -> Object:
         output.update(permissionDecision="deny", permissionDecisionReason=str(reason or "nobody allowed it"))
         return {"hookSpecificOutput": output}
     given = _object(arguments.get("input"))
-    if not PREFIX or arguments.get("tool") != _SHELL or "command" not in given:
+    if not _POSIX or arguments.get("tool") != _SHELL or "command" not in given:
         return {}
-    output.update(permissionDecision="allow", updatedInput={**given, "command": f"{PREFIX}{given['command']}"})
+    output.update(permissionDecision="allow", updatedInput={**given, "command": wrap(str(given["command"]))})
     return {"hookSpecificOutput": output}
+
+
+def wrap(command: str) -> str:
+    """The command as one word, which the shell takes up again."""
+    quoted = command.replace("'", "'\"'\"'")
+    return f"eval '{quoted}'"
 
 
 class Gate:

@@ -8,7 +8,6 @@ import re
 import shlex
 from typing import Any, cast
 
-from cc_orchestrator.adapters.codex_gate import PREFIX
 from cc_orchestrator.adapters.lines import Object, number_at, object_at, text_at
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.asking import ToolCall, ToolKind
@@ -44,6 +43,8 @@ _KINDS: dict[str, ToolKind] = {
     "spawn_agent": "delegate", "send_input": "delegate", "send_message": "delegate", "wait_agent": "delegate", "close_agent": "delegate",
     "resume_agent": "delegate", "list_agents": "delegate",
 }  # fmt: skip
+#: The namespace of the tools that start helpers; hooks see it without a mark between it and the name.
+_AGENTS = "multi_agent_v1"
 _PATCHED = re.compile(r"^\*\*\* (?:Add File|Update File|Delete File|Move to): (.+?)\s*$", re.MULTILINE)
 
 
@@ -63,7 +64,8 @@ def gated_call(tool: str, given: Object, folder: str, home: str) -> ToolCall:
     path = text_at(given, "path")
     paths = (os.path.join(folder or home, path),) if path else ()
     target = path or _shown(given) or tool
-    return ToolCall(line(tool, 100), _KINDS.get(tool, "other"), target, paths=paths)
+    name = tool if tool.startswith("mcp__") else tool.removeprefix(_AGENTS).lstrip("_")
+    return ToolCall(line(tool, 100), _KINDS.get(name, "other"), target, paths=paths)
 
 
 def _shown(given: Object) -> str:
@@ -74,7 +76,7 @@ def item_call(item: Object) -> ToolCall | None:
     """The tool call of an item; None when the item is none."""
     kind = text_at(item, "type")
     if kind == "commandExecution":
-        command = unwrap(text_at(item, "command"))
+        command = unwrap(text_at(item, "command"), gated=True)
         return ToolCall(COMMAND, "command", command, command=command)
     if kind == "fileChange":
         paths = tuple(path for change in rows(item, "changes") if (path := text_at(change, "path")))
@@ -99,8 +101,8 @@ def rows(value: Object, key: str) -> list[Object]:
     return [cast("Object", row) for row in cast("list[Any]", found)[:50] if isinstance(row, dict)]
 
 
-def unwrap(command: str) -> str:
-    """The command inside `/bin/bash -lc '…'`, where it is one, without what the gate put before it."""
+def unwrap(command: str, *, gated: bool = False) -> str:
+    """The command inside `/bin/bash -lc '…'`, where it is one; `gated`: and inside the `eval` that the gate put around it."""
     if len(command) > _LONGEST_COMMAND:
         return command
     try:
@@ -108,8 +110,18 @@ def unwrap(command: str) -> str:
     except ValueError:
         return command
     if len(words) == 3 and words[0].rpartition("/")[2] in _SHELLS and words[1] in ("-lc", "-c"):
-        return words[2].removeprefix(PREFIX)
+        return _evaluated(words[2]) if gated else words[2]
     return command
+
+
+def _evaluated(command: str) -> str:
+    if not command.startswith("eval '"):
+        return command
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    return words[1] if len(words) == 2 else command
 
 
 def outcome(item: Object) -> tuple[bool, str]:

@@ -79,7 +79,7 @@ def read_request(method: str, shown: Object, original: Object, number: Any, cwd:
     if method == "mcpServer/elicitation/request":
         return _elicitation(key, shown, original, number, cwd)
     if method == "item/commandExecution/requestApproval":
-        command = unwrap(text_at(shown, "command")) or text_at(shown, "kind")
+        command = unwrap(text_at(shown, "command"), gated=True) or text_at(shown, "kind")
         tool = "stdin" if text_at(shown, "kind") == "writeStdin" else "unsandboxed_command"
         network = object_at(shown, "networkApprovalContext")
         call = ToolCall(tool, "other", command or text_at(network, "host"), command=command or None)

@@ -44,6 +44,8 @@ class CodexSession:
         self._pending: dict[str, Pending] = {}
         self._passed: list[str] = []
         self._base: dict[str, float] = dict(request.baseline)
+        self._totals: dict[str, float] = {}
+        self._helpers: dict[str, dict[str, float]] = {}
         self._talk = Talk()
         self._notified: dict[str, Callable[[Object], list[Effect]]] = {
             "turn/started": self._turn_started, "turn/completed": self._turn_completed, "item/started": self._item_started,
@@ -95,7 +97,7 @@ class CodexSession:
         effects: list[Effect] = []
         if answer.decision != "allow" and pending.kind in ("command", "edit", "permissions", "tool"):
             # Before the answer, so that it is there when the model is asked again.
-            what = pending.name or items.unwrap(text_at(pending.given, "command")) or pending.kind
+            what = pending.name or items.unwrap(text_at(pending.given, "command"), gated=True) or pending.kind
             why = f"Not allowed ({line(what, 200)}): {answer.reason or 'denied'}. Go on without it."
             effects += self._talk.say(why, "why")
         return [*effects, protocol.reply(pending, answer)]
@@ -295,13 +297,25 @@ class CodexSession:
     def _usage(self, params: Object) -> list[Effect]:
         """This run's figures: the conversation's less what it had before, which Codex itself tells when it resumes."""
         totals = items.figures_of(object_at(object_at(params, "tokenUsage"), "total"))
-        if not totals or not self._ours(params):
+        if not totals or not self._thread:
             return []
+        if not self._ours(params):
+            # A helper that the worker started: a thread of its own, paid for by this run.
+            thread = text_at(params, "threadId")
+            if thread in self._helpers or len(self._helpers) < _MOST_OPEN:
+                self._helpers[thread] = totals
+            return self._figures() if self._totals else []
         if not self._prompted or not self._turns:
             self._base = totals
             return []
-        self._counted = False
-        figures: Object = {key: max(0, found - self._base.get(key, 0)) for key, found in totals.items()}
+        self._counted, self._totals = False, totals
+        return self._figures()
+
+    def _figures(self) -> list[Effect]:
+        totals, helpers = self._totals, self._helpers.values()
+        figures: Object = {
+            key: max(0, found - self._base.get(key, 0)) + sum(one.get(key, 0) for one in helpers) for key, found in totals.items()
+        }  # fmt: skip
         if self._model:
             figures["model"] = self._model
         return [Fact(ev.RUN_USAGE, {**figures, "total": True, "session_totals": totals})]

@@ -42,8 +42,10 @@ TOOL_STARTED = (
 )
 TOOL_FINISHED = "tool.finished"  # {id, ok, note?}
 POLICY_DECIDED = "policy.decided"  # {tool, kind, target, decision: allow|ask|deny, rule, by, correlation_id, reason?, risk?, tool_use_id?}
-QUESTION_ASKED = "question.asked"  # {question_id, kind, text, options, default, deadline, tool?, target?}
-QUESTION_ANSWERED = "question.answered"  # {question_id, decision, by, text?}
+# {question_id, kind, text, options, default, deadline, risk, evidence?: {rule, reason, tool_use_id?}, tool?,
+#  target?}
+QUESTION_ASKED = "question.asked"
+QUESTION_ANSWERED = "question.answered"  # {question_id, decision, by, text?, channel?, latency_s?}
 ARTIFACT_MASKED = "artifact.masked"  # {kind, count, stream}
 SYSTEM_STDERR = "system.stderr"  # {text}
 SYSTEM_UNPARSED = "system.unparsed"  # {text, bytes}: stdout that is no message of this adapter

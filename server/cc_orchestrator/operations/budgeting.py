@@ -271,7 +271,7 @@ def _today(workspace: Workspace, now: float) -> tuple[dict[str, Any], int]:
 
 
 register(Operation(
-    name="cc_budget", words=("budget",), toolset="core", effect="write",
+    name="cc_budget", words=("budget",), toolset="core", effect="write", act="set",
     summary="Budgets of day, workspace, workflow, task, run: used, reserved, left, who holds what; or set them.",
     params=BudgetParams, handler=_budget, idempotent=True, search_hint="budget money cost tokens limit spend reserve quota",
 ))  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cc_orchestrator.operations import (
+    attention,
     budgeting,
     canary,
     counsel,
@@ -19,6 +20,7 @@ from cc_orchestrator.operations import (
     overview,
     policing,
     proving,
+    questioning,
     reviewing,
     scoring,
     steering,
@@ -35,8 +37,10 @@ MODULES = (
     launches,
     watching,
     overview,
+    attention,
     digests,
     steering,
+    questioning,
     trusting,
     policing,
     judging,

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cc_orchestrator.core.clock import Clock, SystemClock
 from cc_orchestrator.host.ancestry import run_above
@@ -75,6 +75,10 @@ class Context:
     def worker_run_id(self) -> str | None:
         """The run whose worker is calling, if one is."""
         return self.env.get(MARKER) or self.worker
+
+    def through(self, channel: str) -> Context:
+        """The same caller, heard through another channel."""
+        return replace(self, channel=channel)
 
     @classmethod
     def here(cls, channel: str) -> Context:

@@ -252,12 +252,12 @@ def _rollback(ctx: Context, params: RollbackParams) -> Answer:
 
 
 register(Operation(
-    name="cc_accept", words=("accept",), toolset="core", effect="write", default_on=True,
+    name="cc_accept", words=("accept",), toolset="core", effect="write", act="accept", default_on=True,
     summary="Accept, reject, request a fix of or abandon an ended run's result; accept needs a current APPROVE.",
     params=AcceptParams, handler=_accept, positional="run_id", result_cap=1_536, idempotent=True, search_hint="accept reject fix abandon decide",
 ))  # fmt: skip
 register(Operation(
-    name="cc_deliver", words=("deliver",), toolset="core", effect="destructive", default_on=True,
+    name="cc_deliver", words=("deliver",), toolset="core", effect="destructive", act="merge", default_on=True,
     summary="Merge accepted results into a local branch: in turn, after their gates passed on the merge. Never pushes.",
     params=DeliverParams, handler=_deliver, positional="run_id", result_cap=8_192, idempotent=True,
     search_hint="deliver merge branch land batch queue forecast conflicts",
@@ -268,7 +268,7 @@ register(Operation(
     params=DeliveryParams, handler=_delivery, positional="delivery_id", idempotent=True, search_hint="delivery gates landed refused",
 ))  # fmt: skip
 register(Operation(
-    name="cc_rollback_run", words=("rollback-run",), toolset="review", effect="destructive",
+    name="cc_rollback_run", words=("rollback-run",), toolset="review", effect="destructive", act="merge",
     summary="Take a delivered run back by a revert commit, if that is proved safe; looks only, unless dry_run=false.",
     params=RollbackParams, handler=_rollback, positional="run_id", result_cap=4_096, search_hint="rollback revert undo delivery",
 ))  # fmt: skip

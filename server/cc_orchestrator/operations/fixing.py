@@ -139,7 +139,7 @@ def _resolve(ctx: Context, params: ResolveParams) -> dict[str, Any]:
 
 
 register(Operation(
-    name="cc_fix_loop", words=("fix-loop",), toolset="review", effect="open_world",
+    name="cc_fix_loop", words=("fix-loop",), toolset="review", effect="open_world", act="dispatch",
     summary="Verify an ended write run and send what fails back to its worker, at most three rounds; ends in APPROVE or ESCALATE.",
     params=FixLoopParams, handler=_fix_loop, positional="run_id", search_hint="fix loop repair retry failing checks until approve",
 ))  # fmt: skip

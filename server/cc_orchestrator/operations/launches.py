@@ -18,6 +18,7 @@ from cc_orchestrator.operations.place import prepare_workspace, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.policy.trust import Effective, effective
 from cc_orchestrator.routing.route import choose_route
+from cc_orchestrator.runs.circuit import tell_limit
 from cc_orchestrator.runs.fold import claimed
 from cc_orchestrator.runs.launch import Launched, LaunchRequest, launch
 from cc_orchestrator.runs.reading import read_run
@@ -244,7 +245,7 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
         scope=Scope(tuple(scope.allow), tuple(scope.deny), tuple(scope.commands), scope.max_diff_lines), limits=limits_of(params), setup=setup,
         partial_messages=params.include_partial_messages, options=options, client_request_id=params.client_request_id, channel=ctx.channel,
         route=with_secrets(cli_route(ctx.env, route.adapter, cwd), lent), secrets=tuple(dict.fromkeys(params.secrets)), sandbox=params.sandbox,
-        trust=trust.level, declared=(*declared, *trust_told),
+        trust=trust.level, declared=(*declared, *trust_told, *tell_limit(workspace, route.adapter, params.profile, ctx.clock.now())),
         sandbox_hosts=tuple(host if ":" in host else f"{host}:443" for host in params.sandbox_hosts),
     )  # fmt: skip
     try:
@@ -306,7 +307,7 @@ def outcome(run: RunDir, now: float, *, text: int = 4_000) -> dict[str, Any]:
 
 
 RUN_STREAMING = register(Operation(
-    name="cc_run_streaming", words=("run-streaming",), toolset="core", effect="open_world", default_on=True, hot=True,
+    name="cc_run_streaming", words=("run-streaming",), toolset="core", effect="open_world", act="dispatch", default_on=True, hot=True,
     summary="Start a worker on a task; answers at once with run_id. Then cc_wait.",
     description="Start a supervised worker on a task and return its run_id at once. Read-only unless allow_write=true; a write "
     "run gets its own git worktree and its result is a commit. Follow with cc_wait.",
@@ -316,7 +317,7 @@ RUN_STREAMING = register(Operation(
 ))  # fmt: skip
 
 RUN_AGENT = register(Operation(
-    name="cc_run_agent", words=("run",), toolset="core", effect="open_world",
+    name="cc_run_agent", words=("run",), toolset="core", effect="open_world", act="dispatch",
     summary="Start a worker and wait for its end, at most wait_seconds; past that it answers with the run_id.",
     params=RunAndWaitParams, handler=_run_agent, positional="task", long_texts=("task", "context"),
     search_hint="start run wait blocking worker",

@@ -17,12 +17,13 @@ from cc_orchestrator.operations.place import locate_run, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.size import drop_empty, fit, size_of
 from cc_orchestrator.operations.watching import SMALL, head
+from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.summary import next_call, summarize, tell_liveness
 from cc_orchestrator.store import index
 from cc_orchestrator.store.jobdir import live_jobs
 from cc_orchestrator.store.paths import Workspace
-from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.store.rundir import RunDir, later_runs
 
 #: So many live runs are looked at; a workspace with more shows the latest.
 _MOST_READ = 40
@@ -92,12 +93,21 @@ def _status(ctx: Context, params: StatusParams) -> dict[str, Any]:
     out = drop_empty({
         "workspace": workspace.root, "attention": urgent[:5], "live": rest[:6], "live_count": len(live) if len(live) < _MOST_READ else None,
         # Verifications, reviews, fix loops and deliveries under way: after a restart nobody else remembers their ids.
-        "jobs": [{"id": job.job_id} for job in live_jobs(workspace)[:6]],
+        "jobs": [*({"id": job.job_id} for job in live_jobs(workspace)[:6]), *_later(workspace)],
         "recent": recent, "last_24h": _day(workspace, now), "as_of": iso(now), "next": next_from([*urgent, *rest], recent),
     })  # fmt: skip
     if len(live) >= _MOST_READ:
         out["live_count"] = f"{_MOST_READ} or more"
     return _trim(out)
+
+
+def _later(workspace: Workspace) -> list[dict[str, Any]]:
+    """Ended runs that are gone on with by themselves when a provider's limit is over; cc_stop calls that off."""
+    rows: list[dict[str, Any]] = []
+    for run_id in later_runs(workspace.runs)[:4]:
+        at = part(read_run(RunDir(workspace.run(run_id))).state, "failure").get("not_before")
+        rows.append({"id": run_id, "goes_on_at": iso(at)} if at else {"id": run_id})
+    return rows
 
 
 def _day(workspace: Workspace, now: float) -> dict[str, Any]:

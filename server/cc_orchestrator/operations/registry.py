@@ -17,6 +17,7 @@ from cc_orchestrator.core.errors import CcError, Internal, InvalidRequest, NotFo
 from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.operations import inherited
 from cc_orchestrator.operations.context import Context
+from cc_orchestrator.operations.guarding import Act, guard
 from cc_orchestrator.operations.size import fit
 
 Effect = Literal["read", "write", "destructive", "open_world"]
@@ -37,6 +38,7 @@ class Operation:
 
     `result_cap` is the most bytes of JSON that its answer may have: what is more is cut, and said to be.
     `long_texts` are parameters that the command line also takes from a file or stdin.
+    `act` is what the workspace's policies know it by; "" for what they have no say in.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Operation:
     search_hint: str = ""
     idempotent: bool = False
     long_texts: tuple[str, ...] = ()
+    act: Act = ""
 
     @property
     def reads(self) -> bool:
@@ -130,6 +133,8 @@ def invoke(op: Operation, ctx: Context, raw: dict[str, Any]) -> dict[str, Any]:
         )
     params = validate(op, raw)
     try:
+        if op.act:
+            guard(op.name, op.act, op.effect, ctx, params)
         return fit(op.handler(ctx, params), op.result_cap)
     except CcError:
         raise

@@ -240,7 +240,7 @@ def _review_pack(ctx: Context, params: ReviewPackParams) -> dict[str, Any]:
 
 
 register(Operation(
-    name="cc_cross_review", words=("cross-review",), toolset="review", effect="open_world",
+    name="cc_cross_review", words=("cross-review",), toolset="review", effect="open_world", act="dispatch",
     summary="Have an ended run's result judged by read-only reviewers, of another vendor when there is one: a verdict per acceptance step.",
     params=CrossReviewParams, handler=_cross_review, positional="run_id", search_hint="review reviewer second opinion cross vendor judge",
 ))  # fmt: skip

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
 from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core import events as ev
-from cc_orchestrator.core.errors import Busy, CcError, Conflict, NotFound
+from cc_orchestrator.core.errors import ApprovalRequired, Busy, CcError, Conflict, InvalidRequest, NotFound
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.launches import started
 from cc_orchestrator.operations.place import locate_run, spec_of
+from cc_orchestrator.operations.questioning import reach_of
 from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.policy.answering import may_answer
 from cc_orchestrator.runs.approvals import record_approval
 from cc_orchestrator.runs.control import append_control
 from cc_orchestrator.runs.fold import State, part
@@ -147,6 +149,9 @@ def _steer(ctx: Context, run: RunDir, text: str) -> dict[str, Any]:
 
 def _resume(ctx: Context, workspace: Workspace, run: RunDir, state: State, instruction: str) -> dict[str, Any]:
     old = spec_of(run)
+    if run.run_id in later_runs(workspace.runs):
+        # One conversation is gone on with once: by this, not also by itself.
+        append_control(run, "stop", ctx.clock, reason="gone on with by hand", actor="controller", channel=ctx.channel)
     launched = continue_run(workspace, run, instruction, Caller(ctx.env, ctx.clock, ctx.channel))
     answer = started(launched, ctx.clock.now())
     answer["resumed"] = run.run_id
@@ -172,10 +177,11 @@ def _answer(ctx: Context, params: AnswerParams) -> dict[str, Any]:
     workspace, run = locate_run(ctx, params.run_id)
     state = read_run(run).state
     question_id = _open_question(run, state, params.question_id)
+    _check_answer(ctx, workspace, run.run_id, question_id, state["questions"][question_id], params)
     watched = WatchedEvent(run, (ev.QUESTION_ANSWERED, "question_id", question_id))
     append_control(
         run, "answer", ctx.clock, question_id=question_id, decision=params.decision, text=params.text, choices=params.choices,
-        actor="controller", channel=ctx.channel,
+        actor="person" if ctx.channel == "elicitation" else "controller", channel=ctx.channel,
     )  # fmt: skip
     poke(run)
     wait_for([watched], "any", TAKE_UP_SECONDS, ctx.clock, cancelled=ctx.cancelled, progress=ctx.progress)
@@ -195,6 +201,36 @@ def _answer(ctx: Context, params: AnswerParams) -> dict[str, Any]:
         "run_id": run.run_id, "question_id": question_id, "decision": found["decision"], "by": found.get("by"),
         "status": state["status"], "next": next_call(state),
     }  # fmt: skip
+
+
+def _chosen(choices: dict[str, Any]) -> list[str]:
+    found: list[str] = []
+    for value in choices.values():
+        found += [str(entry) for entry in cast("list[Any]", value)] if isinstance(value, list) else [str(value)]
+    return found
+
+
+def _check_answer(
+    ctx: Context, workspace: Workspace, run_id: str, question_id: str, question: dict[str, Any], params: AnswerParams
+) -> None:
+    """ApprovalRequired for a yes that this channel may not give; InvalidRequest for a choice that was not offered."""
+    options = question.get("options") or ()
+    if question.get("kind") == "choice" and options and params.decision == "allow":
+        strange = next((entry for entry in _chosen(params.choices) if entry not in options), None)
+        if strange is not None:
+            raise InvalidRequest(
+                f"{strange[:60]!a} is none of the options: {', '.join(map(str, options[:10]))}",
+                hint='choices={"<question>":"<option>"}',
+            )
+    if params.decision == "deny" or ctx.channel == "cli":
+        return
+    risk = str(question.get("risk") or "medium")
+    allowed = may_answer(risk, reach_of(workspace))
+    if ("elicitation" if ctx.channel == "elicitation" else "controller") not in allowed:
+        raise ApprovalRequired(
+            f"{question_id} has risk {risk}: a yes is for {' or '.join(allowed)}",
+            hint=f"cc_wait brings it to the user where the client can ask; or a person: cc-orchestrator answer {run_id} --decision allow",
+        )
 
 
 def _open_question(run: RunDir, state: State, wanted: str | None) -> str:
@@ -227,13 +263,13 @@ STOP = register(Operation(
     search_hint="stop kill cancel abort run",
 ))  # fmt: skip
 SEND_INSTRUCTION = register(Operation(
-    name="cc_send_instruction", words=("send-instruction",), toolset="core", effect="open_world", default_on=True,
+    name="cc_send_instruction", words=("send-instruction",), toolset="core", effect="open_world", act="steer", default_on=True,
     summary="Steer a live run, or continue an ended one in the same conversation (a new run).",
     params=InstructParams, handler=_send_instruction, positional="run_id", result_cap=1_536,
     long_texts=("instruction",), search_hint="steer resume continue follow-up message",
 ))  # fmt: skip
 ANSWER = register(Operation(
-    name="cc_answer", words=("answer",), toolset="core", effect="open_world", default_on=True,
+    name="cc_answer", words=("answer",), toolset="core", effect="open_world", act="steer", default_on=True,
     summary="Answer a worker's question or permission request; unanswered ones are denied at their deadline.",
     params=AnswerParams, handler=_answer, positional="run_id", result_cap=1_536, search_hint="answer question permission approve allow deny",
 ))  # fmt: skip

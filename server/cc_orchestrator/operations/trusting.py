@@ -183,13 +183,13 @@ def _grant(ctx: Context, workspace: Workspace, params: SecretsParams) -> Answer:
 
 
 register(Operation(
-    name="cc_trust", words=("trust",), toolset="review", effect="write",
+    name="cc_trust", words=("trust",), toolset="review", effect="write", act="set",
     summary="How far workers are trusted (T0-T3): show, lower, or, as a person, raise.",
     description="A run gets the least of what it asks for, its profile and the workspace. Falls by itself after a violation or a bad run of ten.",
     params=TrustParams, handler=_trust, positional="action", search_hint="trust level T0 T1 T2 T3 demotion autonomy",
 ))  # fmt: skip
 register(Operation(
-    name="cc_secrets", words=("secrets",), toolset="review", effect="write",
+    name="cc_secrets", words=("secrets",), toolset="review", effect="write", act="grant",
     summary="Named grants of secrets with an end: list, revoke, or, as a person, grant. Names only, never values.",
     params=SecretsParams, handler=_secrets, positional="action", search_hint="secret grant token environment variable expiry",
 ))  # fmt: skip

@@ -78,7 +78,7 @@ def _show(owned: Owned, now: float) -> dict[str, Any]:
 
 
 register(Operation(
-    name="cc_worktree", words=("worktree",), toolset="workspace", effect="destructive",
+    name="cc_worktree", words=("worktree",), toolset="workspace", effect="destructive", act="cleanup",
     summary="List, show, salvage or remove workers' worktrees; removal refuses what only they hold, unless it is salvaged to a branch.",
     params=WorktreeParams, handler=_worktree, positional="action", search_hint="worktree cleanup remove salvage disk branch",
 ))  # fmt: skip

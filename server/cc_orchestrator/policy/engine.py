@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from cc_orchestrator.core.asking import RISKS, Decision, Risk, Ruling
-from cc_orchestrator.core.errors import CcError
+from cc_orchestrator.core.errors import InvalidRequest
 from cc_orchestrator.core.late import load
 from cc_orchestrator.core.text import line
 
@@ -61,10 +61,8 @@ class Verdict(NamedTuple):
     matched: tuple[str, ...]
 
 
-class PolicyError(CcError):
-    """The policies cannot be used: a file that is no Cedar, or does not fit the schema."""
-
-    code = "invalid_request"
+#: The policies cannot be used: a file that is no Cedar, or does not fit the schema.
+PolicyError = InvalidRequest
 
 
 class Engine:

@@ -10,7 +10,8 @@ from cc_orchestrator.policy.acts import Act, Action
 from cc_orchestrator.policy.programs import HABITS, RUNS, Habit
 from cc_orchestrator.policy.words import HOLE
 
-_MENTIONS_US = re.compile(r"\bcc[-_]orchestrator\b|\.agent-workspace\b")
+#: Our own command line; and our folder where it is no part of a path, which is judged by where it leads.
+_MENTIONS_US = re.compile(r"\bcc[-_]orchestrator\b|(?<![/\w])\.agent-workspace\b")
 
 
 class Teller:

@@ -49,8 +49,9 @@ def close_run(
         stop = Stop("disk_full", "supervisor", f"the disk is full: {recorder.dropped} events could not be recorded")
     outcome = decide_outcome(ending, stop, missing)
     failure = describe_failure(
-        outcome.reason, now=clock.now(), reset=recorder.state["limit_reset"], tries=tries_of(spec), seed=spec.run_id
-    )
+        outcome.reason, now=clock.now(), seed=spec.run_id, reset=recorder.state["limit_reset"],
+        delay=recorder.state["limit_delay"], tries=tries_of(spec),
+    )  # fmt: skip
     data = _final(run, spec, recorder.state, outcome, ending, recorder.state["snapshot"], exited)
     data["failure"] = failure
     if place is not None:

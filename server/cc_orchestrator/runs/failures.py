@@ -17,8 +17,8 @@ FailureClass = Literal[
 ]  # fmt: skip
 Mends = Literal["time", "controller", "person"]
 
-#: No pause is longer, whatever a provider says.
-LONGEST_PAUSE = 6 * 3600.0
+#: No pause is longer, whatever a provider says; nor shorter, when it says only how long its last refusal counted.
+LONGEST_PAUSE, SHORTEST_PAUSE = 6 * 3600.0, 5.0
 #: Jitter: a share of the pause, and the most of it in seconds, so that workers of one account do not all come back at once.
 JITTER_SHARE, JITTER_MOST = 0.1, 60.0
 
@@ -71,26 +71,33 @@ def rule_of(reason: str) -> Rule | None:
     return TABLE.get(reason) or (_BUDGET if status == "budget_exceeded" else _AGENT)
 
 
-def resume_at(rule: Rule, *, now: float, reset: float | None, tries: int, seed: str) -> float | None:
+def resume_at(
+    rule: Rule, *, now: float, reset: float | None, tries: int, seed: str, delay: float | None = None
+) -> float | None:
     """Epoch seconds before which trying again is pointless; None where time mends nothing or all tries are used up.
 
-    `reset` is the provider's own time; `tries` how often it was tried already. Never more than six hours off.
+    `reset` is the provider's own time; `delay` the seconds that its last refusal was to count; `tries` how often it was tried already.
+    Never more than six hours off.
     """
     if rule.mends != "time" or tries >= rule.tries:
         return None
-    known = reset if rule.name == "provider_limit" and reset is not None and reset > now else None
-    wait = min(known - now if known is not None else rule.pause * 2.0**tries, LONGEST_PAUSE)
+    limited = rule.name == "provider_limit"
+    known = reset if limited and reset is not None and reset > now else None
+    pause = max(delay, SHORTEST_PAUSE) if limited and delay is not None else rule.pause
+    wait = min(known - now if known is not None else pause * 2.0**tries, LONGEST_PAUSE)
     share = int(sha256(f"{seed}/{tries}".encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
     return min(now + wait + share * min(wait * JITTER_SHARE, JITTER_MOST), now + LONGEST_PAUSE)
 
 
-def describe_failure(reason: str, *, now: float, reset: float | None, tries: int, seed: str) -> dict[str, Any] | None:
+def describe_failure(
+    reason: str, *, now: float, seed: str, reset: float | None = None, delay: float | None = None, tries: int = 0
+) -> dict[str, Any] | None:
     """`{class, mends, remedy, not_before?, tries_left?}` of an end; None for success."""
     rule = rule_of(reason)
     if rule is None:
         return None
     out: dict[str, Any] = {"class": rule.name, "mends": rule.mends, "remedy": rule.remedy}
-    at = resume_at(rule, now=now, reset=reset, tries=tries, seed=seed)
+    at = resume_at(rule, now=now, reset=reset, tries=tries, seed=seed, delay=delay)
     if at is not None:
         out["not_before"] = round(at, 3)
     if rule.tries:

@@ -36,7 +36,7 @@ def new_state() -> State:
         "files": {}, "questions": {}, "waiting": None, "retrying": None, "denied": 0, "violations": 0, "limits": [], "masked": {},
         "notices": [], "stderr": "", "unparsed": 0, "oversized": 0, "instructions": 0, "stopping": None, "exit": None,
         "snapshot": None, "checkout": None, "pid": None, "pid_start": None, "containment": None, "completion": None,
-        "findings": [], "limit_reset": None, "failure": None, "sandbox": None, "sandbox_backend": None,
+        "findings": [], "limit_reset": None, "limit_delay": None, "failure": None, "sandbox": None, "sandbox_backend": None,
     }  # fmt: skip
 
 
@@ -135,6 +135,7 @@ def _retrying(state: State, data: Data, ts: float | None) -> None:
     state["retrying"] = {**data, "until": until, "ts": ts, "since": since}
     if data.get("cause") == "rate_limited":
         state["limit_reset"] = until or state["limit_reset"]
+        state["limit_delay"] = delay if isinstance(delay, float | int) else state["limit_delay"]
         state["status"] = "waiting"
         state["waiting"] = {"kind": "rate_limit", "until": until, "since": since}
 

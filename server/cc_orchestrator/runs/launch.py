@@ -30,6 +30,7 @@ from cc_orchestrator.routing.prices import Table, price_of
 from cc_orchestrator.runs.accounts import enter, leave, read_budgets
 from cc_orchestrator.runs.budgets import Budgets, has_money, tighten
 from cc_orchestrator.runs.closing import index_row
+from cc_orchestrator.runs.failures import describe_failure
 from cc_orchestrator.runs.first_sign import first_sign
 from cc_orchestrator.runs.fold import State, fold
 from cc_orchestrator.runs.level import choose_level
@@ -369,9 +370,9 @@ def _record_failure(run: RunDir, clock: Clock, error: Exception) -> bool:
         return False
     journal = Journal(run.journal, run.run_id, clock)
     try:
-        journal.append(
-            [Fact(ev.RUN_FINISHED, {"status": "failed", "reason": "spawn_failed", "detail": cut(str(error), 300)})]
-        )
+        failure = describe_failure("spawn_failed", now=clock.now(), seed=run.run_id)
+        told = {"status": "failed", "reason": "spawn_failed", "detail": cut(str(error), 300), "failure": failure}
+        journal.append([Fact(ev.RUN_FINISHED, told)])
         journal.sync()
     finally:
         journal.close()

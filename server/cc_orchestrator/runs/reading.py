@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from cc_orchestrator.core.errors import Corrupt, InvalidRequest
 from cc_orchestrator.core.states import LIVE
+from cc_orchestrator.runs.failures import describe_failure
 from cc_orchestrator.runs.fold import VERSION, State, fold, new_state
 from cc_orchestrator.runs.spec import RunSpec, from_json
 from cc_orchestrator.store.atomic import read_json
@@ -54,8 +55,10 @@ def _read_on(run: RunDir, reading: Reading) -> Reading:
 
 def _as_lost(run: RunDir, state: State) -> State:
     started = state["pid"] is not None or run.may_have_started
+    reason = "supervisor_died" if started else "never_started"
     return {
-        **state, "status": "lost", "reason": "supervisor_died" if started else "never_started", "waiting": None, "open_tools": {},
+        **state, "status": "lost", "reason": reason, "waiting": None, "open_tools": {},
+        "failure": describe_failure(reason, now=0.0, seed=run.run_id),
         "detail": "the supervisor is gone and left no final event", "finished_at": state["last_ts"],
     }  # fmt: skip
 

@@ -14,6 +14,11 @@ from cc_orchestrator.runs.renewal import planned_renewal
 from cc_orchestrator.runs.risk import find_flags, same_model
 
 State = dict[str, Any]
+#: What a worker is told that goes on in its conversation, by the class of its end (or the reason `silence`).
+_GO_ON = {
+    "provider_limit": "The limit is over; go on.", "provider_down": "The service answers again; go on.",
+    "completion_missing": "You ended without a result: give it now.", "silence": "You fell silent and were stopped; go on from there.",
+}  # fmt: skip
 
 
 def liveness(state: State, now: float) -> str:
@@ -145,14 +150,21 @@ def next_call(state: State) -> str:
         return f'cc_wait {{"ids":["{run_id}"]}}'
     if state["status"] == "succeeded":
         return f'cc_verify {{"run_id":"{run_id}","test_commands":["…"]}}'
-    if state["reason"] == "rate_limited" and state["session_id"] and planned_renewal(state) is None:
-        return f'cc_send_instruction {{"run_id":"{run_id}","instruction":"The limit is over; go on."}} once not_before is past'
-    if state["reason"] == "silence" or planned_renewal(state) is not None:
-        if planned_renewal(state) is not None:
-            return "cc_status {}"
-        if state["session_id"]:
-            return f'cc_send_instruction {{"run_id":"{run_id}","instruction":"You fell silent and were stopped; go on from there."}}'
-    return f'cc_summarize_run {{"run_id":"{run_id}"}}'
+    if planned_renewal(state) is not None:
+        return "cc_status {}"
+    return _after_failure(state, str(run_id))
+
+
+def _after_failure(state: State, run_id: str) -> str:
+    """What the class of a bad end calls for."""
+    name = part(state, "failure").get("class")
+    if name == "provider_auth":
+        return f'cc_call {{"name":"cc_canary","arguments":{{"adapters":["{state["adapter"]}"]}}}} once it is logged in'
+    said = _GO_ON.get("silence" if state["reason"] == "silence" else str(name))
+    if said is None or not state["session_id"]:
+        return f'cc_summarize_run {{"run_id":"{run_id}"}}'
+    when = " once not_before is past" if "not_before" in part(state, "failure") else ""
+    return f'cc_send_instruction {{"run_id":"{run_id}","instruction":"{said}"}}{when}'
 
 
 def recommend(state: State, flags: list[Flag]) -> str:

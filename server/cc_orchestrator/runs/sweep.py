@@ -21,6 +21,7 @@ from cc_orchestrator.host.sandbox_ground import remove_private
 from cc_orchestrator.host.tree import end_helpers, kill_remains
 from cc_orchestrator.runs.artifacts import write_all
 from cc_orchestrator.runs.closing import bare_row, index_row, settle
+from cc_orchestrator.runs.failures import describe_failure
 from cc_orchestrator.runs.fold import State, fold
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.recorder import release_ballast, write_fold
@@ -126,10 +127,12 @@ def _end(run: RunDir, spec: RunSpec | None, state: State, killed: int) -> list[F
         _take_back(spec)
     detail = f"{killed} processes of the worker's tree were killed" if started else "no worker was started"
     remove_private(run.private, run.run_id)
-    data = {
+    data: dict[str, Any] = {
         "status": "lost", "reason": "supervisor_died" if started else "never_started", "killed": killed,
         "detail": f"the supervisor died without a final event; {detail}",
     }  # fmt: skip
+    # Nothing follows by itself, so no time enters.
+    data["failure"] = describe_failure(str(data["reason"]), now=0.0, seed=run.run_id)
     return [*facts, Fact(ev.RUN_LOST, data)]
 
 

@@ -213,7 +213,8 @@ class Watch:
             elif kind == "answer":
                 reply = self._questions.answer(
                     str(request.get("question_id")), str(request.get("decision")), by=by,
-                    text=str(request.get("text") or ""), choices=request.get("choices") or {},
+                    text=str(request.get("text") or ""), choices=request.get("choices") or {}, mono=self._clock.mono(),
+                    channel=str(request.get("channel") or ""),
                 )  # fmt: skip
                 if reply is not None:
                     self._reply(reply)

@@ -150,6 +150,11 @@ class Workspace:
         return self.at("policies")
 
     @property
+    def reach(self) -> str:
+        """Who may say yes to which risk. Written by the user alone."""
+        return self.at("approvals.json")
+
+    @property
     def grants(self) -> str:
         """Which secrets are granted, by name."""
         return self.at("trust", "grants.ndjson")

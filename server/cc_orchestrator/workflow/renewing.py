@@ -12,13 +12,14 @@ from typing import cast
 
 from cc_orchestrator.core.clock import Clock, SystemClock
 from cc_orchestrator.core.text import line
+from cc_orchestrator.delivery.acceptance import last_decision
 from cc_orchestrator.runs.control import ControlReader
 from cc_orchestrator.runs.fold import part
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.renewal import Renewal, request_of, tries_of
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.runs.wait import WatchedRun
-from cc_orchestrator.store import lock
+from cc_orchestrator.store import index, lock
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir, later_file
 from cc_orchestrator.tasks.record import read_task
@@ -59,7 +60,7 @@ def _later(run: RunDir, spec: RunSpec, clock: Clock) -> int:
         return 0
     try:
         at = float(part(read_run(run).state, "failure").get("not_before") or 0.0)
-        if not _called_off(run, at, clock):
+        if not _called_off(run, at, clock) and not _is_settled(run, spec):
             _go_on(run, spec, "later", clock)
         os.unlink(mark)
     finally:
@@ -77,6 +78,15 @@ def _called_off(run: RunDir, at: float, clock: Clock) -> bool:
         if left <= 0:
             return False
         select.select((), (), (), min(left, LOOK_SECONDS))
+
+
+def _is_settled(run: RunDir, spec: RunSpec) -> bool:
+    """Somebody went on with it by hand meanwhile, or decided that nobody shall."""
+    workspace = Workspace(spec.workspace_root, spec.repository)
+    if index.select(workspace.index, "parent_run_id = ?", (run.run_id,), limit=1):
+        return True
+    decision = last_decision(workspace, run.run_id)
+    return decision is not None and decision["observed"].get("decision") == "abandon"
 
 
 def _go_on(run: RunDir, spec: RunSpec, renewal: Renewal, clock: Clock) -> None:

@@ -32,6 +32,7 @@ from cc_orchestrator.operations.greeting import on_door_start
 from cc_orchestrator.operations.registry import Operation, find, invoke
 from cc_orchestrator.operations.resources import NAMES, read_resource
 from cc_orchestrator.operations.schemas import params_schema
+from cc_orchestrator.surfaces.mcp import eliciting
 from cc_orchestrator.surfaces.mcp.instructions import INSTRUCTIONS
 
 #: Many waits may sleep at once; each holds a thread that does nothing.
@@ -82,7 +83,9 @@ def build(base: Context, toolsets: frozenset[str] = frozenset()) -> Server[Any]:
     async def list_tools(_ctx: _Ctx, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[describe(op) for op in listed(toolsets)])
 
-    async def call_tool(ctx: _Ctx, params: types.CallToolRequestParams) -> types.CallToolResult:
+    async def call_tool(
+        ctx: _Ctx, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
         if not limiter:
             limiter.append(anyio.CapacityLimiter(MOST_CALLS))
         return await _call(base, ctx, params, limiter[0])
@@ -110,10 +113,12 @@ def build(base: Context, toolsets: frozenset[str] = frozenset()) -> Server[Any]:
             contents=[types.TextResourceContents(uri=params.uri, mime_type=mime, text=text)]
         )
 
-    return Server(
+    server: Server[Any] = Server(
         "cc-orchestrator", version=__version__, title="cc-orchestrator", instructions=INSTRUCTIONS, on_list_tools=list_tools,
         on_call_tool=call_tool, on_list_resources=list_resources, on_list_resource_templates=list_templates, on_read_resource=read,
     )  # fmt: skip
+    server.middleware.append(eliciting.boundary())
+    return server
 
 
 def describe(op: Operation) -> types.Tool:
@@ -133,13 +138,24 @@ def describe(op: Operation) -> types.Tool:
 
 async def _call(
     base: Context, ctx: _Ctx, params: types.CallToolRequestParams, limiter: anyio.CapacityLimiter
-) -> types.CallToolResult:
+) -> types.CallToolResult | types.InputRequiredResult:
     gone = Cancellation()
     try:
         op = find(params.name)
         inner = _with_client(base, ctx, gone)
         work = partial(invoke, op, inner, dict(params.arguments or {}))
-        return _result(await anyio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=True))
+        while True:
+            answer = await anyio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=True)
+            if op.name != "cc_wait" or not eliciting.can_ask(ctx):
+                return _result(answer)
+            personal = await anyio.to_thread.run_sync(eliciting.find_personal, inner, answer)
+            if personal is None or eliciting.is_cancelled(params, personal):
+                return _result(answer)
+            outcome = await eliciting.ask_person(ctx, params, personal, inner)
+            if isinstance(outcome, types.InputRequiredResult):
+                return outcome
+            if not outcome:
+                return _result(answer)
     except anyio.get_cancelled_exc_class():
         gone.set()
         raise
