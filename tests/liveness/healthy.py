@@ -55,6 +55,8 @@ CASES: list[Case] = [
     _case("a model answers at the last moment before each silence ends", every(58.0, 290.0, say("step")), end=290.0),
     _case("no silence limit and nothing at all: slow, and left alone", SILENT, silence=None, end=400.0,
           expect={170.0: "working", 190.0: "slow"}),
+    _case("an answer comes whole after many short silences: bytes on the wire, no line", world(net=40.0), (250.0, say()), silence=10.0,
+          end=255.0, expect={100.0: "working", 200.0: "slow"}),
     # ------------------------------------------------------------ work that only its tree shows
     _case("the CLI indexes a big repository by itself", world(cpu=0.8, io=200_000.0), end=170.0, expect={100.0: "working"}),
     _case("the CLI compacts its conversation: CPU in bursts", *[(float(at), world(cpu=0.9 if at % 40 == 0 else 0.0))

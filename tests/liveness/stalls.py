@@ -135,5 +135,4 @@ CASES: list[Case] = [
           end=60.0),
     # ------------------------------------------------------------ busy without a word: three silences
     _case("spins on a core and says nothing", "spinning", 1.0, world(cpu=1.0), code="spinning", silence=30.0, end=200.0),
-    _case("a trickle of bytes and nothing else", "spinning", 1.0, world(ping=12), code="spinning", silence=30.0, end=200.0),
 ]  # fmt: skip

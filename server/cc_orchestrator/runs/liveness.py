@@ -35,14 +35,12 @@ MARGIN_SECONDS = 30.0
 MOST_TRIES = 12
 #: Refused once is no outage.
 DOWN_SECONDS = 5.0
-#: Signs of life that are no acts (CPU, a trickle of bytes) speak for a worker this many silences long.
+#: CPU and I/O of its own, without an act and without a byte from outside, speak for a worker this many silences long.
 PATIENCE = 3.0
 #: Seconds that a call of its kind may take where it names no deadline of its own. Commands, subagents and questions: no bound.
 DEADLINES = {"read": 60.0, "edit": 60.0, "network": 180.0}
-#: Stalls that a worker does not come out of by being left alone, although something of it may still move.
-STUCK: frozenset[str] = frozenset({
-    "dead_stream", "stream_closed", "tool_gone", "tool_hung", "retry_loop", "overdue_retry", "spinning",
-})  # fmt: skip
+#: Stalls that nobody comes out of by being left alone. A busy worker and a service that may come back are not among them.
+STUCK: frozenset[str] = frozenset({"dead_stream", "stream_closed", "tool_gone", "tool_hung", "overdue_retry"})
 
 
 class Vitals(NamedTuple):
@@ -173,7 +171,8 @@ def _stalled(vitals: Vitals, silence: float | None) -> tuple[Code, str, float] |
     life = min(vitals.idle, quiet)
     if life >= silence:
         return "silent", f"no sign of life for {int(life)} s; {_signs(vitals)}", life
-    if vitals.idle >= PATIENCE * silence:
+    # Bytes from outside may be an answer that no line tells of: a message comes whole where pieces were not asked for.
+    if min(vitals.idle, heard) >= PATIENCE * silence:
         return "spinning", f"no act for {int(vitals.idle)} s, yet not idle: {_signs(vitals)}", vitals.idle
     return None
 
