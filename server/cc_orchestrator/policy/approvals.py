@@ -79,8 +79,8 @@ def read_approvals(rows: Iterable[Row]) -> dict[str, Approval]:
             found[approval_id] = known._replace(revoked=True)
         elif row.get("used") is True:
             found[approval_id] = known._replace(used=known.used + 1)
-        elif (
-            (row.get("decision") == "deny" and not known.used) or (row.get("decision") == "allow" and not known.decision)
+        elif (row.get("decision") == "deny" and not known.used) or (
+            row.get("decision") == "allow" and not known.decision
         ):
             found[approval_id] = known._replace(
                 decision=str(row["decision"]), approver=str(row.get("by") or ""), channel=str(row.get("channel") or ""),
