@@ -138,3 +138,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(
             f"NOT RUN with the real CLIs ({reason}): {len(skipped)} tests: {', '.join(skipped)}", yellow=True
         )
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores: most tests wait for processes, and the cores are idle meanwhile."""
+    return (os.cpu_count() or 1) + 1
