@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cc_orchestrator.core.clock import iso
+from cc_orchestrator.core.digest import uuid_of
 from cc_orchestrator.core.errors import CcError, Conflict, InvalidRequest
 from cc_orchestrator.core.events import decode, encode
 from cc_orchestrator.core.ids import PREFIXES, check_id, is_id, new_id
@@ -120,3 +123,9 @@ def test_an_error_stands_alone_with_its_code_and_a_next_call() -> None:
 def test_a_time_is_written_in_utc_with_milliseconds() -> None:
     assert iso(0.0) == "1970-01-01T00:00:00.000Z"
     assert iso(1_767_225_600.1239) == "2026-01-01T00:00:00.123Z"
+
+
+@given(st.text(max_size=30).filter(lambda text: text.isascii()))
+def test_an_id_made_of_a_name_is_a_uuid_of_version_five(name: str) -> None:
+    namespace = "7b1f6c1e-3a55-4f0e-9d0a-5d3c8f6f2b11"
+    assert uuid_of(namespace, name) == str(uuid.uuid5(uuid.UUID(namespace), name))

@@ -6,7 +6,6 @@ closed after a result with nothing outstanding, and its exit ends the run.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -20,13 +19,14 @@ from cc_orchestrator.adapters.claude_usage import Meter
 from cc_orchestrator.adapters.lines import Object, number_at, object_at, text_at
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.asking import Answer
+from cc_orchestrator.core.digest import uuid_of
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.text import clean, cut, line
 
 #: The CLI retries a refused key for minutes; after this many refusals (about four seconds) it is told to stop.
 AUTH_ATTEMPTS = 3
 _REFUSED = "the model's service refused the key; workers use the environment and the CLI's login, not settings files"
-_IDS = uuid.UUID("7b1f6c1e-3a55-4f0e-9d0a-5d3c8f6f2b11")
+_IDS = "7b1f6c1e-3a55-4f0e-9d0a-5d3c8f6f2b11"
 
 
 class ClaudeSession:
@@ -62,7 +62,7 @@ class ClaudeSession:
         """Put before the model with the next tool result, or as the next turn; the CLI tells when that was."""
         if self._closed:
             return [_instructed(control_id, len(text), delivered=False, how="it has given its result")]
-        message_id = str(uuid.uuid5(_IDS, control_id))
+        message_id = uuid_of(_IDS, control_id)
         self._instructions[message_id] = (control_id, len(text))
         message = control.user_message(text, uuid=message_id)
         if not self._prompted:
@@ -77,7 +77,7 @@ class ClaudeSession:
         text = (
             f"Stop here ({line(why, 200)}): start nothing new and give your final answer now, with what remains open."
         )
-        return [control.user_message(text, uuid=str(uuid.uuid5(_IDS, f"conclude {why}")))]
+        return [control.user_message(text, uuid=uuid_of(_IDS, f"conclude {why}"))]
 
     def interrupt(self) -> list[Effect]:
         """The CLI's own interrupt: it gives a result at once and its running tool is ended."""
