@@ -37,7 +37,7 @@ def workspace_policies(workspace: Workspace) -> list[PolicyText]:
     folder = workspace.policies
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".cedar"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     if len(names) > _MOST_FILES:
         raise OSError(f"{folder} holds more than {_MOST_FILES} policy files")
