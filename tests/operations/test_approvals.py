@@ -16,6 +16,7 @@ import pytest
 from cc_orchestrator.core.errors import ApprovalRequired, Conflict, LimitReached, PolicyDenied
 from cc_orchestrator.store.verifier import check_passphrase, enroll, is_enrolled
 from kit.door import Door
+from kit.repos import git
 
 FETCH = {
     "ask": {
@@ -60,6 +61,38 @@ def test_a_chain_lets_its_steps_pass_and_then_it_is_asked_again(tmp_path: Path) 
     decided = [(row["decision"], row["rule"]) for row in door.data(run_id, "policy.decided")]
     assert decided == [("allow", f"approval.{made['approval_id']}")] * 2 + [("ask", "network.asks")]
     assert door.call("cc_approvals", action="show", approval_id=made["approval_id"])["status"] == "used"
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links")
+def test_a_chain_covers_the_file_that_a_path_leads_to_not_the_one_it_looks_like(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    (door.cwd / ".github").mkdir()
+    (door.cwd / ".github" / "up").symlink_to("..")
+    git(door.cwd, "add", ".github")
+    git(door.cwd, "commit", "-qm", "a way up")
+    flag = tmp_path / "go"
+    paths = (
+        ".github/workflows/a.yml",
+        ".github/up/package.json",
+        ".github/../package.json",
+        ".github/up/.github/b.yml",
+    )
+    edits = [
+        {"ask": {"kind": "permission", "tool": "Write", "tool_kind": "edit", "target": path, "paths": [path], "text": "?"}}
+        for path in paths
+    ]  # fmt: skip
+    run_id = door.start_fake(
+        {"barrier": {"path": str(flag)}}, *edits, {"result": "x"}, allow_write=True, question_seconds=0.3
+    )
+    made = door.call("cc_approvals", action="chain", what="CI", run_id=run_id, kinds=["edit"], paths=[".github/**"])
+    flag.touch()
+    door.finish(run_id)
+    told = [
+        (row["decision"], row["rule"] == f"approval.{made['approval_id']}")
+        for row in door.data(run_id, "policy.decided")
+    ]
+    assert told == [("allow", True), ("ask", False), ("ask", False), ("allow", True)]
 
 
 def test_a_worker_approves_nothing(tmp_path: Path) -> None:
@@ -151,3 +184,23 @@ def test_a_person_enrolls_and_approves_at_a_terminal_and_nobody_else_does(tmp_pa
     assert right.end() == 0
     row = door.call("cc_approvals", action="show", approval_id=asked)
     assert (row["status"], row["approver"]) == ("allowed", "user (passphrase)")
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo terminals")
+def test_a_yes_above_the_controllers_class_takes_the_passphrase_on_the_command_line_too(tmp_path: Path) -> None:
+    door = Door(tmp_path, env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")})
+    folder = door.cwd / ".agent-workspace"
+    folder.mkdir(exist_ok=True)
+    (folder / "approvals.json").write_text('{"controller": "low"}', encoding="utf-8")
+    enroll(door.env, WORDS, 0.0, proved=False)
+    run_id = door.start_fake(FETCH, {"result": "x"})
+    door.until_event(run_id, "question.asked")
+    with pytest.raises(ApprovalRequired, match="no terminal"):
+        door.call("cc_answer", run_id=run_id, decision="allow")
+    right = Terminal(door, "answer", run_id, "--decision", "allow")
+    right.expect("passphrase:")
+    right.type(WORDS)
+    assert right.end() == 0
+    door.finish(run_id)
+    assert door.data(run_id, "question.answered")[0]["decision"] == "allow"

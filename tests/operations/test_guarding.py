@@ -62,3 +62,42 @@ def test_policies_that_are_none_stop_every_act(tmp_path: Path) -> None:
     write_policy(door, "permit(principal, action resource);")
     with pytest.raises(Corrupt, match=r"callers\.cedar"):
         door.start_fake(LOOK)
+
+
+ASKS = '@ask("a person says so") permit(principal is Caller, action == Action::"dispatch", resource is Operation);'
+
+
+@pytest.mark.process
+def test_what_a_person_approved_passes_once_and_only_as_it_was_asked(tmp_path: Path) -> None:
+    agent = Door(tmp_path, channel="mcp")
+    write_policy(agent, ASKS)
+    with pytest.raises(ApprovalRequired, match="requested as apr_") as first:
+        agent.start_fake(LOOK)
+    with pytest.raises(ApprovalRequired) as second:
+        agent.start_fake(LOOK)
+    row = agent.call("cc_approvals")["approvals"][0]
+    approval_id = row["approval_id"]
+    assert approval_id in first.value.hint
+    assert approval_id in second.value.hint
+    assert "cc_run_streaming" in row["what"]
+    asleep = agent.call("cc_wait", ids=[approval_id], timeout_seconds=0)
+    assert asleep["pending"] == [{"id": approval_id, "status": "open"}]
+    Door(tmp_path, cwd=agent.cwd).call("cc_approvals", action="approve", approval_id=approval_id)
+    assert agent.call("cc_wait", ids=[approval_id], timeout_seconds=5)["woke"][0]["status"] == "allowed"
+    with pytest.raises(ApprovalRequired):
+        agent.start_fake({"result": {"text": "something else"}})
+    assert agent.play(LOOK)["status"] == "succeeded"
+    with pytest.raises(ApprovalRequired):
+        agent.start_fake(LOOK)
+
+
+def test_what_a_person_denied_is_not_asked_again(tmp_path: Path) -> None:
+    agent = Door(tmp_path, channel="mcp")
+    write_policy(agent, ASKS)
+    with pytest.raises(ApprovalRequired):
+        agent.start_fake(LOOK)
+    approval_id = agent.call("cc_approvals")["approvals"][0]["approval_id"]
+    Door(tmp_path, cwd=agent.cwd).call("cc_approvals", action="deny", approval_id=approval_id)
+    with pytest.raises(PolicyDenied, match="denied it"):
+        agent.start_fake(LOOK)
+    assert agent.call("cc_approvals")["count"] == 1

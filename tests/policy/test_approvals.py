@@ -105,12 +105,22 @@ def test_a_chain_covers_what_it_names_and_nothing_beside_it() -> None:
     assert not covered(npm, command("npm install x"), risk="critical")
     assert not covered(chain(kinds=("command",)), command("ls"))
     assert covered(
-        chain(kinds=("edit",), paths=("**/package.json",)), ToolCall("Edit", "edit", paths=("/x/package.json",))
+        chain(kinds=("edit",), paths=("**/package.json",)), ToolCall("Edit", "edit", paths=("x/package.json",))
     )
     assert not covered(
-        chain(kinds=("edit",), paths=("**/package.json",)), ToolCall("Edit", "edit", paths=("/x/package.json", "/x/y"))
+        chain(kinds=("edit",), paths=("**/package.json",)), ToolCall("Edit", "edit", paths=("x/package.json", "x/y"))
     )
     assert covered(chain(kinds=("network",)), ToolCall("WebFetch", "network", "https://x.org"))
+
+
+def test_a_path_of_the_tree_and_one_outside_are_never_taken_for_each_other() -> None:
+    docs = chain(kinds=("edit",), paths=("docs/**", "*.toml"))
+    assert covered(docs, ToolCall("Edit", "edit", paths=("docs/a.md",)))
+    assert not covered(docs, ToolCall("Edit", "edit", paths=("/docs/a.md",)))
+    assert not covered(docs, ToolCall("Edit", "edit", paths=("/etc/x.toml",)))
+    outside = chain(kinds=("edit",), paths=("/etc/app/**",))
+    assert covered(outside, ToolCall("Edit", "edit", paths=("/etc/app/x",)))
+    assert not covered(outside, ToolCall("Edit", "edit", paths=("etc/app/x",)))
 
 
 def test_a_cost_that_nobody_knows_is_within_no_bound() -> None:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import mcp_types as types
 import pytest
 
@@ -155,3 +157,35 @@ async def test_an_answer_to_what_was_never_asked_is_refused(tmp_path: Path) -> N
             )
     door.finish(run_id)
     assert answered(door, run_id)[:2] == ("deny", "deadline")
+
+
+async def test_a_form_ends_with_its_question_and_the_wait_goes_on_to_the_end_of_the_run(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    narrow(door)
+    run_id = door.start_fake(ASK, DONE, question_seconds=3)
+
+    async def away(_context: Any, _params: types.ElicitRequestParams) -> types.ElicitResult:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with client(door, "legacy", elicitation_callback=away) as session:
+        woken = await session.call_tool("cc_wait", {"ids": [run_id], "timeout_seconds": 60})
+    assert woken.structured_content is not None
+    assert woken.structured_content["woke"][0]["status"] == "succeeded"
+    assert answered(door, run_id)[0] == "deny"
+
+
+async def test_an_answer_given_elsewhere_meanwhile_counts_and_the_wait_goes_on(tmp_path: Path) -> None:
+    door = Door(tmp_path)
+    narrow(door)
+    run_id = door.start_fake(ASK, DONE)
+
+    async def late(_context: Any, _params: types.ElicitRequestParams) -> types.ElicitResult:
+        await anyio.to_thread.run_sync(lambda: door.call("cc_answer", run_id=run_id, decision="allow"))
+        return accept(decision="deny")
+
+    async with client(door, "legacy", elicitation_callback=late) as session:
+        woken = await session.call_tool("cc_wait", {"ids": [run_id], "timeout_seconds": 60})
+    assert woken.structured_content is not None
+    assert woken.structured_content["woke"][0]["status"] == "succeeded"
+    assert answered(door, run_id)[0] == "allow"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -10,28 +9,23 @@ from pydantic import Field
 from cc_orchestrator.core.asking import Risk
 from cc_orchestrator.core.clock import iso
 from cc_orchestrator.core.errors import Conflict, InvalidRequest, NotFound
-from cc_orchestrator.core.ids import new_id
 from cc_orchestrator.core.text import line
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.persons import enroll_passphrase, require_person
 from cc_orchestrator.operations.place import locate_run, prepare_workspace, spec_of, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.operations.requesting import open_request, target_of
 from cc_orchestrator.operations.size import drop_empty
 from cc_orchestrator.policy.approvals import (
     DEFAULT_SECONDS,
     LONGEST_SECONDS,
     Approval,
-    find_open,
-    hash_request,
     read_approvals,
     status_of,
 )
-from cc_orchestrator.runs.fold import part
-from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.store import ledger
 from cc_orchestrator.store.approvalfile import change, read_rows
 from cc_orchestrator.store.paths import Workspace
-from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.store.sealed import Record
 
 Answer = dict[str, Any]
@@ -86,7 +80,7 @@ def _approvals(ctx: Context, params: ApprovalsParams) -> Answer:
 
 def _row(ctx: Context, workspace: Workspace, entry: Approval) -> Answer:
     chain = entry.chain
-    status = status_of(entry, ctx.clock.now(), _target(workspace, entry.run_id) if entry.target else None)
+    status = status_of(entry, ctx.clock.now(), target_of(workspace, entry.run_id) if entry.target else None)
     return drop_empty({
         "approval_id": entry.approval_id, "status": status, "what": line(entry.what, 200), "risk": entry.risk, "run_id": entry.run_id,
         "task_id": entry.task_id, "target": entry.target[:12], "requested_by": entry.requested_by, "approver": entry.approver,
@@ -94,12 +88,6 @@ def _row(ctx: Context, workspace: Workspace, entry: Approval) -> Answer:
         "steps_left": chain.steps - entry.used if chain is not None else None,
         "next": f'a person: cc-orchestrator approvals approve --approval-id {entry.approval_id}' if status == "open" else None,
     })  # fmt: skip
-
-
-def _target(workspace: Workspace, run_id: str) -> str:
-    """The tree of a run's result now."""
-    path = workspace.run(run_id) if run_id else ""
-    return str(part(read_run(RunDir(path)).state, "snapshot").get("tree") or "") if path and os.path.isdir(path) else ""
 
 
 def _open(ctx: Context, workspace: Workspace, params: ApprovalsParams) -> Answer:
@@ -119,7 +107,7 @@ def _open(ctx: Context, workspace: Workspace, params: ApprovalsParams) -> Answer
             "a chain covers kinds, commands or paths", hint='kinds=["network"] or commands=["npm install"]'
         )
     by = require_person(ctx, f"consenting to up to {params.steps} acts", "approvals chain …") if chain else ctx.channel
-    target = _target(workspace, params.run_id or "") if not chain else ""
+    target = target_of(workspace, params.run_id or "") if not chain else ""
     now = ctx.clock.now()
     covered = {
         "kinds": params.kinds,
@@ -137,24 +125,15 @@ def _open(ctx: Context, workspace: Workspace, params: ApprovalsParams) -> Answer
         "chain": covered if chain else None,
     }
     prepare_workspace(ctx, workspace)
-    approval_id, known = new_id("apr", now=now), ""
-    row: Answer = drop_empty({
-        "approval_id": approval_id, "request_hash": hash_request(request), "what": line(params.what, 1_000), "risk": params.risk, "target": target,
-        "by": by, "ts": now, "expires": now + params.seconds, "run_id": params.run_id, "task_id": params.task_id, "chain": covered if chain else None,
-    })  # fmt: skip
-
-    def add(rows: list[Record]) -> Answer | None:
-        nonlocal known
-        same = find_open(read_approvals(rows), row["request_hash"], now) if not chain else None
-        known = same.approval_id if same is not None else ""
-        return None if known else row
-
-    change(workspace, add)
+    approval_id, repeated = open_request(
+        workspace, request, what=params.what, risk=params.risk, by=by, now=now, seconds=params.seconds, target=target,
+        run_id=params.run_id, task_id=params.task_id, chain=covered if chain else None,
+    )  # fmt: skip
     if chain:
         # Who consents has decided.
         _record(ctx, workspace, approval_id, "allow", by, params.reason)
-    entry = read_approvals(read_rows(workspace))[known or approval_id]
-    return {**_row(ctx, workspace, entry), "repeated": bool(known)}
+    entry = read_approvals(read_rows(workspace))[approval_id]
+    return {**_row(ctx, workspace, entry), "repeated": repeated}
 
 
 def _decide(ctx: Context, workspace: Workspace, params: ApprovalsParams, entry: Approval) -> Answer:
@@ -177,7 +156,7 @@ def _record(ctx: Context, workspace: Workspace, approval_id: str, decision: str,
 
     def decide(rows: list[Record]) -> Answer:
         entry = read_approvals(rows)[approval_id]
-        status = status_of(entry, now, _target(workspace, entry.run_id) if entry.target else None)
+        status = status_of(entry, now, target_of(workspace, entry.run_id) if entry.target else None)
         if status != "open" and not (status == "allowed" and decision == "deny"):
             raise Conflict(
                 f"{approval_id} is {status} and is not decided again",

@@ -67,7 +67,7 @@ def hide_workspace(workspace: Workspace) -> None:
 def locate_run(ctx: Context, run_id: str, cwd: str | None = None) -> tuple[Workspace, RunDir]:
     """The run's workspace and folder. InvalidRequest for no id, NotFound when nobody knows it."""
     check_id(run_id, "run", hint="cc_status lists runs")
-    for workspace in _candidates(ctx, cwd):
+    for workspace in candidates(ctx, cwd):
         path = workspace.run(run_id)
         if os.path.isdir(path):
             settle_lost(ctx, workspace)
@@ -81,7 +81,7 @@ def locate_job(ctx: Context, job_id: str, cwd: str | None = None) -> tuple[Works
     """The workspace and folder of a job. InvalidRequest for no id, NotFound when nobody knows it."""
     kind = job_id[:3] if job_id[:3] in JOBS else "ver"
     check_id(job_id, kind, hint="cc_receipts {} lists ids")
-    for workspace in _candidates(ctx, cwd):
+    for workspace in candidates(ctx, cwd):
         job = find_job(workspace, job_id)
         if job is not None:
             settle_lost(ctx, workspace)
@@ -91,7 +91,7 @@ def locate_job(ctx: Context, job_id: str, cwd: str | None = None) -> tuple[Works
     )
 
 
-def _candidates(ctx: Context, cwd: str | None) -> Iterator[Workspace]:
+def candidates(ctx: Context, cwd: str | None) -> Iterator[Workspace]:
     """The caller's own workspace first; the others are looked at only when it does not hold what is wanted."""
     own = None
     try:

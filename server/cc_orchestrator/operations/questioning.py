@@ -52,7 +52,7 @@ def _questions(ctx: Context, params: QuestionsParams) -> dict[str, Any]:
     reach = reach_of(workspace)
     found: list[dict[str, Any]] = []
     for run in runs:
-        found += rows_of(run.run_id, read_run(run).state, reach, answered=params.include_answered)
+        found += rows_of(run.run_id, read_run(run).state, reach, ctx.clock.now(), answered=params.include_answered)
     found.sort(key=lambda row: row.get("deadline") or "")
     return drop_empty({
         "questions": found[:_SHOWN], "count": len(found), "truncated": len(found) > _SHOWN or None,
@@ -60,7 +60,7 @@ def _questions(ctx: Context, params: QuestionsParams) -> dict[str, Any]:
     })  # fmt: skip
 
 
-def rows_of(run_id: str, state: State, reach: Reach, *, answered: bool = False) -> list[dict[str, Any]]:
+def rows_of(run_id: str, state: State, reach: Reach, now: float, *, answered: bool = False) -> list[dict[str, Any]]:
     """The questions of a run, open ones first."""
     live = state["status"] in LIVE
     rows: list[dict[str, Any]] = []
@@ -77,6 +77,7 @@ def rows_of(run_id: str, state: State, reach: Reach, *, answered: bool = False) 
             "deadline": iso(deadline) if deadline else None, "decision": entry.get("decision"), "by": entry.get("by"),
         }  # fmt: skip
         if is_open:
+            row["seconds_left"] = round(deadline - now, 1) if deadline else None
             row["may_answer"] = may_answer(str(row["risk"]), reach)
             row["next"] = f'cc_answer {{"run_id":"{run_id}","question_id":"{question_id}","decision":"allow|deny"}}'
         rows.append(drop_empty(row))

@@ -134,7 +134,7 @@ def invoke(op: Operation, ctx: Context, raw: dict[str, Any]) -> dict[str, Any]:
     params = validate(op, raw)
     try:
         if op.act:
-            guard(op.name, op.act, op.effect, ctx, params)
+            ctx = guard(op.name, op.act, op.effect, ctx, params)
         return fit(op.handler(ctx, params), op.result_cap)
     except CcError:
         raise

@@ -11,8 +11,10 @@ from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.errors import ApprovalRequired, Busy, CcError, Conflict, InvalidRequest, NotFound
 from cc_orchestrator.core.states import LIVE
+from cc_orchestrator.core.text import line
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.launches import started
+from cc_orchestrator.operations.persons import require_person
 from cc_orchestrator.operations.place import locate_run, spec_of
 from cc_orchestrator.operations.questioning import reach_of
 from cc_orchestrator.operations.registry import Operation, Params, register
@@ -213,7 +215,10 @@ def _chosen(choices: dict[str, Any]) -> list[str]:
 def _check_answer(
     ctx: Context, workspace: Workspace, run_id: str, question_id: str, question: dict[str, Any], params: AnswerParams
 ) -> None:
-    """ApprovalRequired for a yes that this channel may not give; InvalidRequest for a choice that was not offered."""
+    """ApprovalRequired for a yes that this channel may not give (as `require_person` on the command line).
+
+    InvalidRequest for a choice that was not offered.
+    """
     options = question.get("options") or ()
     if question.get("kind") == "choice" and options and params.decision == "allow":
         strange = next((entry for entry in _chosen(params.choices) if entry not in options), None)
@@ -222,10 +227,16 @@ def _check_answer(
                 f"{strange[:60]!a} is none of the options: {', '.join(map(str, options[:10]))}",
                 hint='choices={"<question>":"<option>"}',
             )
-    if params.decision == "deny" or ctx.channel == "cli":
+    if params.decision == "deny":
         return
     risk = str(question.get("risk") or "medium")
     allowed = may_answer(risk, reach_of(workspace))
+    if ctx.channel == "cli":
+        # Any program may run the command line: what is above a controller's class takes what a person takes.
+        if "controller" not in allowed:
+            about = question.get("target") or question.get("text") or question_id
+            require_person(ctx, f"a yes (risk {risk}) to {line(str(about), 80)!a}", f"answer {run_id} --decision allow")
+        return
     if ("elicitation" if ctx.channel == "elicitation" else "controller") not in allowed:
         raise ApprovalRequired(
             f"{question_id} has risk {risk}: a yes is for {' or '.join(allowed)}",

@@ -17,6 +17,7 @@ from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.launches import MAX_WAIT
 from cc_orchestrator.operations.place import JOBS, locate_job, locate_run
 from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.operations.requesting import locate_approval
 from cc_orchestrator.operations.size import drop_empty, fit, size_of
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.summary import brief_event, next_call, summarize, tell_liveness
@@ -122,7 +123,9 @@ def _raw(run: RunDir, cursor: Cursor, max_bytes: int) -> dict[str, Any]:
 class WaitParams(Params):
     """What to wait for."""
 
-    ids: Annotated[list[str], Field(min_length=1, max_length=200, description="run_…, ver_…, rev_…, fix_…, dlv_… ids.")]
+    ids: Annotated[
+        list[str], Field(min_length=1, max_length=200, description="run_…, ver_…, rev_…, fix_…, dlv_…, apr_… ids.")
+    ]
     until: Literal["any", "all"] = "any"
     wake: Annotated[list[Wake], Field(description="finished always wakes.")] = ["finished", "question", "attention"]
     timeout_seconds: Annotated[
@@ -186,7 +189,11 @@ def _watched(ctx: Context, name: str, wake: frozenset[str]) -> Watched:
     if any(is_id(name, kind) for kind in JOBS):
         _workspace, job = locate_job(ctx, name)
         return WatchedJob(job)
-    raise InvalidRequest(f"{name[:60]!a} is no run_…, ver_…, rev_…, fix_… or dlv_… id", hint="cc_status lists ids")
+    if is_id(name, "apr"):
+        return locate_approval(ctx, name)
+    raise InvalidRequest(
+        f"{name[:60]!a} is no run_…, ver_…, rev_…, fix_…, dlv_… or apr_… id", hint="cc_status lists ids"
+    )
 
 
 def _after_wait(woke: list[tuple[Watched, Any]], pending: list[dict[str, Any]]) -> str:
@@ -195,6 +202,8 @@ def _after_wait(woke: list[tuple[Watched, Any]], pending: list[dict[str, Any]]) 
             return next_call(item.reading.state)
         if is_id(item.id, "dlv"):
             return f'cc_read {{"name":"cc_delivery","arguments":{{"delivery_id":"{item.id}"}}}}'
+        if is_id(item.id, "apr"):
+            return f'cc_approvals {{"action":"show","approval_id":"{item.id}"}}'
         if is_id(item.id, "rev") or is_id(item.id, "fix"):
             return f'cc_read {{"name":"cc_review","arguments":{{"id":"{item.id}"}}}}'
         return f'cc_read {{"name":"cc_verification","arguments":{{"verify_id":"{item.id}"}}}}'

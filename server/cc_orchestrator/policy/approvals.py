@@ -140,7 +140,10 @@ def match_chain(
     now: float,
     cost: float | None,
 ) -> Approval | None:
-    """The consent that covers a call, the one that ends first; None when none does."""
+    """The consent that covers a call, the one that ends first; None when none does.
+
+    Paths of the call are real: relative for what lies in the run's tree, absolute for the rest.
+    """
     fitting = [
         entry for entry in approvals
         if entry.chain is not None and status_of(entry, now) == "allowed" and (entry.run_id or entry.task_id)
@@ -160,9 +163,12 @@ def _covers(chain: Chain, call: ToolCall, risk: Risk, cost: float | None) -> boo
         plain = not any(mark in text for mark in _JOINTS)
         return plain and any(text == entry or text.startswith(entry + " ") for entry in chain.commands)
     if call.kind in ("read", "edit"):
-        return (
-            bool(call.paths)
-            and bool(chain.paths)
-            and all(matches_any(path.lstrip("/"), chain.paths) for path in call.paths)
-        )
+        return bool(call.paths) and bool(chain.paths) and all(_is_within(path, chain.paths) for path in call.paths)
     return call.kind in chain.kinds
+
+
+def _is_within(path: str, globs: Iterable[str]) -> bool:
+    """A path of the run's tree by globs; one outside of it only by a glob that is absolute too."""
+    if path.startswith("/"):
+        return matches_any(path.lstrip("/"), [entry for entry in globs if entry.startswith("/")])
+    return matches_any(path, [entry for entry in globs if not entry.startswith("/")])

@@ -29,6 +29,7 @@ class Consents:
         """The id of the chain that covers a call that would ask, one step of it used; None when none does, or it cannot be known."""
         if not self._has_any():
             return None
+        call = call._replace(paths=tuple(self._place(path) for path in call.paths))
         found: list[Approval] = []
 
         def use(rows: list[Record]) -> dict[str, Any] | None:
@@ -53,6 +54,13 @@ class Consents:
             # What cannot be recorded as used is not used: then somebody is asked.
             return None
         return found[0].approval_id if found else None
+
+    def _place(self, path: str) -> str:
+        """Where a path really lies, past `..` and links: relative in the run's tree, absolute outside. A folder's name is kept."""
+        tree = os.path.realpath(self._spec.worktree or self._spec.cwd)
+        real = os.path.realpath(os.path.join(tree, path))
+        inside = os.path.relpath(real, tree) if real == tree or real.startswith(tree + os.sep) else real
+        return inside.replace(os.sep, "/")
 
     def _has_any(self) -> bool:
         try:

@@ -19,7 +19,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 
-from cc_orchestrator.core.errors import CcError
+from cc_orchestrator.core.errors import CcError, Conflict
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.registry import find, invoke
 from cc_orchestrator.operations.statekey import request_state_key
@@ -41,6 +41,7 @@ class Personal(NamedTuple):
     message: str
     schema: dict[str, Any]
     kind: str
+    seconds: float
 
 
 def boundary() -> RequestStateBoundary:
@@ -67,11 +68,12 @@ def find_personal(base: Context, answer: dict[str, Any]) -> Personal | None:
         for question in found["questions"]:
             channels = question.get("may_answer") or ()
             if "elicitation" in channels and "controller" not in channels:
-                return _personal(question)
+                left = question.get("seconds_left")
+                return _personal(question, MOST_SECONDS if left is None else float(left))
     return None
 
 
-def _personal(question: dict[str, Any]) -> Personal:
+def _personal(question: dict[str, Any], seconds: float) -> Personal:
     kind, options = question["kind"], [str(option) for option in question.get("options") or ()]
     about = f"{question.get('tool') or kind}: {question.get('untrusted_target') or question.get('untrusted_text') or ''}".strip()
     why = f"\nWhy it asks: {question['why']}" if question.get("why") else ""
@@ -86,13 +88,13 @@ def _personal(question: dict[str, Any]) -> Personal:
     if kind == "choice" and options:
         properties["choice"] = {"type": "string", "enum": options, "title": "Choice"}
     schema = {"type": "object", "properties": properties, "required": ["decision"]}
-    return Personal(question["run_id"], question["question_id"], message, schema, kind)
+    return Personal(question["run_id"], question["question_id"], message, schema, kind, seconds)
 
 
 async def ask_person(
     ctx: _Ctx, params: types.CallToolRequestParams, personal: Personal, base: Context
 ) -> types.InputRequiredResult | bool:
-    """Whether the question was answered now; or, in the modern era, the result that makes the client ask and call again."""
+    """Whether the question is closed now; or, in the modern era, the result that makes the client ask and call again."""
     if _is_modern(ctx):
         reply = (params.input_responses or {}).get(personal.question_id)
         if reply is None or params.request_state != _state(personal):
@@ -104,12 +106,17 @@ async def ask_person(
             )
     else:
         reply = None
-        with anyio.move_on_after(MOST_SECONDS):
+        if personal.seconds <= 0:
+            return False
+        # No form outlives its question; a moment more, so that whoever denies it then has done so.
+        with anyio.move_on_after(min(MOST_SECONDS, personal.seconds + 0.5)) as open_form:
             try:
                 reply = await ctx.session.elicit_form(personal.message, personal.schema, ctx.request_id)
             except MCPError:
                 # The client said that it can and then did not: the question stays open.
                 return False
+        if open_form.cancelled_caught:
+            return personal.seconds < MOST_SECONDS
     if not isinstance(reply, types.ElicitResult) or reply.action == "cancel":
         return False
     return await anyio.to_thread.run_sync(partial(_record, base, personal, reply))
@@ -134,8 +141,10 @@ def _record(base: Context, personal: Personal, reply: types.ElicitResult) -> boo
         given["choices"] = {"choice": content["choice"]}
     try:
         invoke(find("cc_answer"), _elicited(base), given)
+    except Conflict:
+        # Somebody else was faster, or its time was over: it is closed.
+        return True
     except CcError:
-        # Somebody else was faster, or its time was over.
         return False
     return True
 
