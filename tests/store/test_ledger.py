@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -481,3 +482,15 @@ def test_eight_processes_that_append_at_once_lose_nothing(tmp_path):
     assert audit.check_ledger(folder) == sound(80)
     subjects = {row["subject"]["run_id"] for row in ledger.receipts(folder, limit=100)}
     assert subjects == {f"run_{writer}_{index}" for writer in range(8) for index in range(10)}
+
+
+def test_receipts_since_a_time_leave_the_files_of_earlier_months_unread(tmp_path: pathlib.Path) -> None:
+    folder = str(tmp_path / "ledger")
+    for ts in (1_700_000_000.0, 1_710_000_000.0):
+        ledger.append(folder, {"kind": "run", "ts": ts, "subject": {}, "actor": "x"})
+    oldest = tmp_path / "ledger" / ledger.ledger_files(folder)[0]
+    oldest.unlink()
+    oldest.mkdir()
+    assert [row["n"] for row in ledger.receipts(folder, kind="run", since=1_709_999_999.0)] == [2]
+    with pytest.raises(IsADirectoryError):
+        ledger.receipts(folder, kind="run")

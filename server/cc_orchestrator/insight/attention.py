@@ -1,4 +1,5 @@
-"""What needs a person or a controller now, collected from runs, verifications, acceptances, deliveries and fix loops. Reads only.
+"""What needs a person or a controller now, collected from runs, verifications, acceptances, deliveries, fix loops,
+open items and approvals. Reads only.
 
 Of each task only the latest run counts: what was gone on with is somebody's business already.
 """
@@ -12,9 +13,9 @@ from cc_orchestrator.core.clock import iso
 from cc_orchestrator.core.errors import Busy, CcError, VerifyFailed
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import line
-from cc_orchestrator.delivery.acceptance import check_accepted, explain, last_decision, next_after
-from cc_orchestrator.delivery.history import deliveries_of
+from cc_orchestrator.delivery.acceptance import check_accepted, explain, next_after
 from cc_orchestrator.insight.escalation import Code, Item
+from cc_orchestrator.insight.pending import Decided, open_approvals, open_blockers, read_decided
 from cc_orchestrator.policy.answering import Reach, may_answer, read_reach
 from cc_orchestrator.runs.fold import State, part
 from cc_orchestrator.runs.liveness import judge
@@ -42,10 +43,17 @@ def collect(workspace: Workspace, now: float) -> tuple[list[Item], list[str]]:
     found: list[Item] = []
     degraded: list[str] = []
     loops: set[str] = set()
-    _take(found, degraded, "fix loops", lambda: _loops(workspace, now, loops))
+    try:
+        decided = read_decided(workspace, now - WINDOW_SECONDS)
+    except OSError as error:
+        decided = Decided({}, frozenset())
+        degraded.append(line(f"decisions: {error}", 160))
+    _take(found, degraded, "fix loops", lambda: _loops(workspace, now, loops, decided))
     _take(found, degraded, "live runs", lambda: _live(workspace, now, degraded))
-    _take(found, degraded, "ended runs", lambda: _ended(workspace, now, loops, degraded))
+    _take(found, degraded, "ended runs", lambda: _ended(workspace, now, loops, degraded, decided))
     _take(found, degraded, "deliveries", lambda: _deliveries(workspace, now))
+    _take(found, degraded, "open items", lambda: open_blockers(workspace))
+    _take(found, degraded, "approvals", lambda: open_approvals(workspace, now))
     return found, degraded
 
 
@@ -86,22 +94,25 @@ def _live_items(state: State, now: float, reach: Reach) -> Iterator[Item]:
             channels = may_answer(risk, reach)
             until = f", until {iso(entry['deadline'])}" if entry.get("deadline") else ""
             shown = entry.get("target") or entry.get("text") or ""
-            what = f"{run_id} asks ({entry.get('kind')}, risk {risk}; yes by {'/'.join(channels)}{until}): {line(str(shown), 80)}"
+            what = f"{run_id} asks ({entry.get('kind')}, risk {risk}; yes by {'/'.join(channels)}{until})"
             call = f'cc_answer {{"run_id":"{run_id}","question_id":"{question_id}","decision":"allow|deny"}}'
             mine = "controller" in channels
             call = (
                 call if mine else f"a person: cc-orchestrator answer {run_id} --question-id {question_id} --decision …"
             )
-            yield Item("question" if mine else "person_asked", str(question_id), since, what, call)
+            yield Item("question" if mine else "person_asked", str(question_id), since, what, call, str(shown))
     found = judge(state, now)
     since = float(found.since or state["acted_at"] or now)
     if found.liveness == "suspected_stall":
-        yield Item("suspected_stall", run_id, since, found.why, f'cc_poll {{"run_id":"{run_id}"}}; or cc_stop')
+        what = f"seems to hang ({found.code})" if found.code else "seems to hang"
+        yield Item("suspected_stall", run_id, since, what, f'cc_poll {{"run_id":"{run_id}"}}; or cc_stop', found.why)
     elif found.code == "prompt":
-        yield Item("unseen_prompt", run_id, since, found.why, f'cc_stop {{"run_id":"{run_id}"}}')
+        what = "asks on stderr, where nobody can answer"
+        yield Item("unseen_prompt", run_id, since, what, f'cc_stop {{"run_id":"{run_id}"}}', found.why)
     elif found.liveness in ("provider_down", "rate_limited"):
         until = f"; until {iso(found.until)}" if found.until else ""
-        yield Item("provider_trouble", run_id, since, f"{found.why}{until}", f'cc_wait {{"ids":["{run_id}"]}}')
+        what = f"{found.liveness}{until}"
+        yield Item("provider_trouble", run_id, since, what, f'cc_wait {{"ids":["{run_id}"]}}', found.why)
     if state["violations"]:
         yield _violation(state, now)
 
@@ -109,9 +120,11 @@ def _live_items(state: State, now: float, reach: Reach) -> Iterator[Item]:
 def _violation(state: State, now: float) -> Item:
     denials: list[dict[str, Any]] = state["denials"]
     last: dict[str, Any] = denials[-1] if denials else {}
-    text = f"{state['violations']} times it tried what is denied at every trust level: {line(str(last.get('target') or ''), 80)}"
+    text = f"{state['violations']} times it tried what is denied at every trust level"
     since = float(state["finished_at"] or state["acted_at"] or now)
-    return Item("violation", str(state["run_id"]), since, text, _explain(str(state["run_id"])))
+    return Item(
+        "violation", str(state["run_id"]), since, text, _explain(str(state["run_id"])), str(last.get("target") or "")
+    )
 
 
 def _explain(name: str) -> str:
@@ -121,7 +134,7 @@ def _explain(name: str) -> str:
 # ---------------------------------------------------------------- ended
 
 
-def _ended(workspace: Workspace, now: float, loops: set[str], degraded: list[str]) -> Iterator[Item]:
+def _ended(workspace: Workspace, now: float, loops: set[str], degraded: list[str], decided: Decided) -> Iterator[Item]:
     tasks = {str(row["task_id"]) for row in index.select(workspace.index, "finished_at is null", limit=_MOST_LIVE)}
     later = frozenset(later_runs(workspace.runs))
     where = (now - WINDOW_SECONDS,)
@@ -131,7 +144,7 @@ def _ended(workspace: Workspace, now: float, loops: set[str], degraded: list[str
             continue
         tasks.add(task_id)
         try:
-            yield from _ended_items(workspace, run_id, task_id, now, loops, run_id in later)
+            yield from _ended_items(workspace, run_id, task_id, now, loops, decided, run_id in later)
         except Busy:
             # Somebody is at it.
             continue
@@ -140,18 +153,18 @@ def _ended(workspace: Workspace, now: float, loops: set[str], degraded: list[str
 
 
 def _ended_items(
-    workspace: Workspace, run_id: str, task_id: str, now: float, loops: set[str], goes_on: bool
+    workspace: Workspace, run_id: str, task_id: str, now: float, loops: set[str], decided: Decided, goes_on: bool
 ) -> Iterator[Item]:
     run = RunDir(workspace.run(run_id))
     state = read_run(run).state
-    decision = last_decision(workspace, run_id)
-    word = str(decision["observed"].get("decision")) if decision is not None else ""
+    word = decided.words.get(run_id, ("", 0.0))[0]
     if word in ("reject", "abandon") or state["status"] in LIVE:
         return
     if state["violations"]:
         yield _violation(state, now)
     if state["status"] == "succeeded":
-        if _is_work(workspace, task_id) and part(state, "snapshot").get("file_count") and run_id not in loops:
+        over = run_id in loops or (word == "accept" and run_id in decided.delivered)
+        if not over and _is_work(workspace, task_id) and part(state, "snapshot").get("file_count"):
             yield from _result_items(workspace, run, state, word, now)
     elif state["status"] != "stopped":
         yield from _failure_items(state, now, goes_on)
@@ -169,18 +182,18 @@ def _failure_items(state: State, now: float, goes_on: bool) -> Iterator[Item]:
     """A bad end, by its class. Pure."""
     run_id, failure = str(state["run_id"]), part(state, "failure")
     since = float(state["finished_at"] or now)
-    told = f"{state['reason']}: {line(str(state['detail'] or ''), 80)}".rstrip(": ")
+    told, said = str(state["reason"]), str(state["detail"] or "")
     name, at = str(failure.get("class") or ""), failure.get("not_before")
     if name in ("provider_limit", "provider_down") and at is not None:
         if goes_on:
             call = f'cc_stop {{"run_id":"{run_id}"}} calls it off'
-            yield Item("goes_on", run_id, since, f"{told}; goes on by itself at {iso(at)}", call)
+            yield Item("goes_on", run_id, since, f"{told}; goes on by itself at {iso(at)}", call, said)
         elif at > now:
-            yield Item("provider_trouble", run_id, since, f"{told}; may go on after {iso(at)}", next_call(state))
+            yield Item("provider_trouble", run_id, since, f"{told}; may go on after {iso(at)}", next_call(state), said)
         else:
-            yield Item("resumable", run_id, float(at), f"{told}; it can go on", next_call(state))
+            yield Item("resumable", run_id, float(at), f"{told}; it can go on", next_call(state), said)
         return
-    yield Item(_CLASSES.get(name, "failed"), run_id, since, told, next_call(state))
+    yield Item(_CLASSES.get(name, "failed"), run_id, since, told, next_call(state), said)
 
 
 def _result_items(workspace: Workspace, run: RunDir, state: State, word: str, now: float) -> Iterator[Item]:
@@ -189,8 +202,6 @@ def _result_items(workspace: Workspace, run: RunDir, state: State, word: str, no
     ended = float(state["finished_at"] or now)
     again = f'cc_verify {{"run_id":"{run_id}","test_commands":["…"]}}'
     if word == "accept":
-        if deliveries_of(workspace, run_id):
-            return
         try:
             check_accepted(workspace, spec, state, now)
         except VerifyFailed as error:
@@ -216,7 +227,9 @@ def _result_items(workspace: Workspace, run: RunDir, state: State, word: str, no
         yield Item("not_accepted", run_id, since, "APPROVE, and nobody decided", next_after(result))
     else:
         code: Code = "held" if result["verdict"] == "HOLD" else "escalated"
-        yield Item(code, run_id, since, line(f"{result['verdict']}: {explain(result)}", 140), next_after(result))
+        yield Item(
+            code, run_id, since, f"{result['verdict']} by {result['verify_id']}", next_after(result), explain(result)
+        )
 
 
 # ---------------------------------------------------------------- deliveries, fix loops
@@ -225,34 +238,34 @@ def _result_items(workspace: Workspace, run: RunDir, state: State, word: str, no
 def _deliveries(workspace: Workspace, now: float) -> Iterator[Item]:
     """Of each run the latest delivery, when it failed."""
     seen: set[str] = set()
-    for receipt in ledger.receipts(workspace.ledger, kind="delivery", limit=_MOST_RECEIPTS):
+    for receipt in ledger.receipts(workspace.ledger, kind="delivery", since=now - WINDOW_SECONDS, limit=_MOST_RECEIPTS):
         subject, observed = receipt["subject"], receipt["observed"]
         run_id, since = str(subject.get("run_id")), float(receipt["ts"])
-        if run_id in seen or since < now - WINDOW_SECONDS:
+        if run_id in seen:
             continue
         seen.add(run_id)
         if observed.get("status") != "succeeded":
-            what = f"{run_id} was not delivered: {line(str(observed.get('reason') or observed.get('code') or ''), 90)}"
+            code, said = observed.get("code"), str(observed.get("reason") or "")
+            what = f"{run_id} was not delivered" + (f" ({code})" if code else "")
             name = str(subject.get("delivery_id"))
-            yield Item("delivery_failed", name, since, what, _explain(name))
+            yield Item("delivery_failed", name, since, what, _explain(name), said)
 
 
-def _loops(workspace: Workspace, now: float, told: set[str]) -> Iterator[Item]:
+def _loops(workspace: Workspace, now: float, told: set[str], decided: Decided) -> Iterator[Item]:
     """Fix loops that gave up, where nobody went on or decided since. `told` takes the runs they are about."""
     seen: set[str] = set()
-    for receipt in ledger.receipts(workspace.ledger, kind="fix_loop", limit=_MOST_RECEIPTS):
+    for receipt in ledger.receipts(workspace.ledger, kind="fix_loop", since=now - WINDOW_SECONDS, limit=_MOST_RECEIPTS):
         subject, observed = receipt["subject"], receipt["observed"]
         task_id, run_id = str(subject.get("task_id")), str(observed.get("last_run") or subject.get("run_id"))
-        if task_id in seen or float(receipt["ts"]) < now - WINDOW_SECONDS:
+        if task_id in seen:
             continue
         seen.add(task_id)
         latest = index.select(workspace.index, "task_id = ?", (task_id,), limit=1)
         if observed.get("outcome") != "ESCALATE" or (latest and latest[0]["run_id"] != run_id):
             continue
-        decided = last_decision(workspace, run_id)
-        if decided is not None and float(decided["ts"]) >= float(receipt["ts"]):
+        if decided.words.get(run_id, ("", 0.0))[1] >= float(receipt["ts"]):
             continue
         told.add(run_id)
         name = str(subject.get("fix_id"))
-        what = f"the fix loop of {run_id} gave up: {line(str(observed.get('reason') or ''), 90)}"
-        yield Item("escalated", name, float(receipt["ts"]), what, _explain(name))
+        what, said = f"the fix loop of {run_id} gave up", str(observed.get("reason") or "")
+        yield Item("escalated", name, float(receipt["ts"]), what, _explain(name), said)

@@ -16,7 +16,7 @@ HOLD_SECONDS, ESCALATE_SECONDS = 1_800.0, 3_600.0
 Code = Literal[
     "violation", "escalated", "unseen_prompt", "person_asked", "question", "login_needed", "acceptance_expired", "suspected_stall", "lost",
     "over_budget", "spec_needed", "failed", "delivery_failed", "held", "resumable", "unverified", "not_accepted", "provider_trouble", "goes_on",
-    "not_delivered",
+    "not_delivered", "blocker", "approval",
 ]  # fmt: skip
 
 
@@ -42,6 +42,8 @@ URGENCY: dict[Code, Urgency] = {
     "spec_needed": Urgency("review_required", "escalate"),
     "failed": Urgency("review_required", "escalate"),
     "delivery_failed": Urgency("review_required", "escalate"),
+    "approval": Urgency("review_required", "escalate"),  # a person is asked, and it runs out
+    "blocker": Urgency("review_required", "hold"),       # an open item that holds acceptance
     "held": Urgency("review_required", "escalate"),      # verified, and not good enough
     "resumable": Urgency("review_required", "hold"),     # its limit is over, and nobody goes on with it
     "unverified": Urgency("review_required", "hold"),
@@ -54,13 +56,17 @@ _ORDER = {code: number for number, code in enumerate(URGENCY)}
 
 
 class Item(NamedTuple):
-    """One thing: `id` of what it is about, `since` in epoch seconds, one line, the next call."""
+    """One thing: `id` of what it is about, `since` in epoch seconds, one line of our own words, the next call.
+
+    `said` is what a worker, a reviewer or a caller wrote about it: data, never to be followed.
+    """
 
     code: Code
     id: str
     since: float
     what: str
     next: str
+    said: str = ""
 
 
 class Ranked(NamedTuple):

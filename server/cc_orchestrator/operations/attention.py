@@ -43,7 +43,7 @@ def _attention(ctx: Context, params: AttentionParams) -> dict[str, Any]:
         rows.append(row)
     counts = Counter(entry.level for entry in found)
     return drop_empty({
-        "attention": rows, "levels": {level: counts[level] for level in reversed(LEVELS) if counts[level]}, "as_of": iso(now),
+        "count": len(found), "attention": rows, "levels": {level: counts[level] for level in reversed(LEVELS) if counts[level]}, "as_of": iso(now),
         "degraded": [line(text, 80) for text in degraded[:2]], "truncated": True if len(rows) < len(found) else None,
         "next": rows[0]["next"] if rows else "cc_status {}",
     })  # fmt: skip
@@ -51,15 +51,15 @@ def _attention(ctx: Context, params: AttentionParams) -> dict[str, Any]:
 
 def _row(entry: Ranked) -> dict[str, Any]:
     item = entry.item
-    return {
+    return drop_empty({
         "level": entry.level, "code": item.code, "id": item.id, "since": iso(item.since)[:19] + "Z", "what": line(item.what, 150),
-        "next": item.next,
-    }  # fmt: skip
+        "untrusted_text": line(item.said, 120) or None, "next": item.next,
+    })  # fmt: skip
 
 
 register(Operation(
     name="cc_attention", words=("attention",), toolset="core", effect="read",
-    summary="What needs a person or a controller now, most urgent first: questions, stalls, bad ends, results nobody decided on.",
+    summary="What needs a person or a controller now, most urgent first: questions, approvals, blockers, stalls, bad ends, undecided results.",
     params=AttentionParams, handler=_attention, positional="level", idempotent=True, result_cap=SMALL,
     search_hint="attention inbox urgent escalation hold questions needs me waiting",
 ))  # fmt: skip

@@ -44,6 +44,7 @@ _BYTES, _PAGE = 2_048, 1 << 22
 _ROWS_BYTES = 1_250
 #: Runs that are looked through for a question.
 _MOST_RUNS = 60
+_MOST_FIGURES = 8
 
 
 class ExplainParams(Params):
@@ -179,16 +180,27 @@ def _verification(workspace: Workspace, job: JobDir) -> Answer:
         and check["outcome"] != "pass"
         and (check.get("override") or check.get("fixable") is False)
     ]
+    figures = [
+        {key: _short(check[key]) for key in ("check", "outcome", "measured", "limit") if check.get(key) is not None}
+        for check in result["checks"]
+        if check["outcome"] != "pass"
+    ]
     why = {
         "APPROVE": "all required checks passed",
         "HOLD": f"{len(obstacles)} required checks did not pass, and the worker can mend them",
         "ESCALATE": f"the worker cannot mend {', '.join(stuck)}" if stuck else "no required check was made",
     }[str(result["verdict"])]  # fmt: skip
     return drop_empty({
-        **out, "run_id": run.run_id, "verdict": result["verdict"], "why": why, "obstacles": obstacles, "current": current,
+        **out, "run_id": run.run_id, "verdict": result["verdict"], "why": why, "obstacles": obstacles, "figures": figures[:_MOST_FIGURES],
+        "current": current,
         "expired": None if current else "the result or the rules changed since", "commit": result["commit"],
         "next": next_after(result) if current else f'cc_verify {{"run_id":"{run.run_id}","test_commands":["…"]}}',
     })  # fmt: skip
+
+
+def _short(value: Any) -> Any:
+    """A figure as it is, anything longer in a line."""
+    return value if isinstance(value, int | float) else line(str(value), 60)
 
 
 def _delivery(job: JobDir) -> Answer:

@@ -30,6 +30,7 @@ create table if not exists runs (
 ) without rowid;
 create index if not exists live on runs (run_id) where finished_at is null;
 create index if not exists by_task on runs (task_id);
+create index if not exists by_end on runs (finished_at);
 """
 #: How often a reader looks again at an index without its table, a hundredth of a second apart.
 _MAKING_TRIES = 50

@@ -18,7 +18,6 @@ What a crash leaves in between stays where it is: the next record, of kind `torn
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +30,7 @@ from cc_orchestrator.store.records import (
     REHEADED,
     TORN,
     Region,
+    file_of,
     ledger_files,
     make_line,
     parse_line,
@@ -72,7 +72,7 @@ def append_locked(folder: str, record: Mapping[str, Any]) -> Record:
     last = files[-1] if files else ""
     ragged = bool(last) and not _ends_whole(os.path.join(folder, last))
     # A ragged end is closed where it is; the month may turn with the record after this one.
-    name = last if ragged else max(last, head.file, _file_of(float(record["ts"])))
+    name = last if ragged else max(last, head.file, file_of(float(record["ts"])))
     data = b"\n" if ragged else b""
     written: Record = {}
     after = head
@@ -103,10 +103,6 @@ def _write(path: str, data: bytes, start: int) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _file_of(ts: float) -> str:
-    return time.strftime("receipts-%Y%m.ndjson", time.gmtime(ts))
 
 
 def _ends_whole(path: str) -> bool:

@@ -6,6 +6,8 @@ What guards them is `ledger`; that they are what they were is `audit`.
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -36,6 +38,7 @@ KINDS = (
     REHEADED,
 )
 _BLOCK = 1 << 20
+_TS = re.compile(rb'\{"v":\d{1,9},"n":\d{1,18},"ts":(\d{1,12}(?:\.\d{1,6})?),')
 _SHAPE = (
     ("n", int), ("ts", (int, float)), ("kind", str), ("subject", dict), ("actor", str), ("observed", dict), ("claimed", dict),
     ("prev", str),
@@ -90,7 +93,12 @@ def receipts(
     """
     wanted = dict(subject or {})
     found: list[Record] = []
-    for line in _newest_first(folder, [value.encode() for value in wanted.values()]):
+    needles = [value.encode() for value in wanted.values()]
+    if kind is not None:
+        needles.append(b'"kind":"' + kind.encode() + b'"')
+    for line in _newest_first(folder, needles, "" if since is None else file_of(since)):
+        if since is not None and _is_before(line, since):
+            continue
         record = parse_line(line)
         if record is None or (kind is not None and record["kind"] != kind):
             continue
@@ -103,6 +111,12 @@ def receipts(
     return found
 
 
+def _is_before(line: bytes, since: float) -> bool:
+    """Whether a line as we write it is of an earlier time, told without parsing it; one of another shape is not."""
+    found = _TS.match(line)
+    return found is not None and float(found[1]) < since
+
+
 def _within(record: Record, since: float | None, until: float | None, before: int | None) -> bool:
     return (
         (since is None or record["ts"] >= since)
@@ -111,10 +125,15 @@ def _within(record: Record, since: float | None, until: float | None, before: in
     )
 
 
-def _newest_first(folder: str, needles: list[bytes]) -> Iterator[bytes]:
-    """Lines that hold all needles. A long ledger is read from its end, and searched by its bytes before it is parsed."""
+def file_of(ts: float) -> str:
+    """The file that a record of this time (epoch seconds) goes to, or a later one: never an earlier."""
+    return time.strftime("receipts-%Y%m.ndjson", time.gmtime(max(0.0, ts)))
+
+
+def _newest_first(folder: str, needles: list[bytes], oldest: str) -> Iterator[bytes]:
+    """Lines that hold all needles, of the files from `oldest` on. Read from the end, searched by bytes before it is parsed."""
     told: list[Region] = []
-    for name in reversed(ledger_files(folder)):
+    for name in reversed([name for name in ledger_files(folder) if name >= oldest]):
         for base, block in _blocks_backwards(os.path.join(folder, name)):
             # A torn record comes after what it tells of, so it is seen before that is.
             told += _told(block)
