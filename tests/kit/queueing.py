@@ -12,7 +12,7 @@ from cc_orchestrator.store.paths import Workspace, find_workspace
 from cc_orchestrator.tasks.board import Board
 from cc_orchestrator.tasks.queue import read_queue
 from kit.door import Answer, Door
-from kit.waiting import until, until_gone
+from kit.waiting import until
 
 
 class QueueDoor(Door):
@@ -95,5 +95,6 @@ class QueueDoor(Door):
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             return False
-        until_gone(pid)
+        # The first thread is gone before the last, which frees the lock; meanwhile somebody may have started another.
+        until(lambda: not self.has_engine() or self.engine_pid() not in (None, pid), 10.0, what="the end of the engine")
         return True

@@ -284,3 +284,19 @@ def test_a_queue_goes_on_in_the_foreground_where_a_person_starts_the_engine(tmp_
         assert door.call("cc_queue_cancel", job_id=later)["cancelled"] is True
         assert engine.wait(20) == 0
     assert door.starts("now") == 1
+
+
+def test_a_broken_or_foreign_cache_of_the_queue_only_costs_time(tmp_path: Path) -> None:
+    door = QueueDoor(tmp_path)
+    job = door.submit("a")
+    assert door.ended(job) == ["done"]
+    until(lambda: not door.has_engine(), 15.0, what="the end of the idle engine")
+    cache = Path(door.workspace.queue_fold)
+    saved = json.loads(cache.read_text())
+    before = door.call("cc_queue_status")["jobs"]
+    assert before[0]["job_id"] == job
+    for text in ("{", "[]", json.dumps({**saved, "offset": 10**9}), json.dumps({**saved, "fields": ["x"]})):
+        cache.write_text(text)
+        assert [row["status"] for row in door.call("cc_queue_status")["jobs"]] == ["done"]
+    other = door.submit("b")
+    assert door.ended(other, job) == ["done", "done"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cc_orchestrator.core import events as ev
-from cc_orchestrator.tasks.board import Board
-from cc_orchestrator.tasks.schedule import Account, Cap, QueuePolicy, after_end, schedule
+from cc_orchestrator.tasks.board import Board, load_board
+from cc_orchestrator.tasks.schedule import Account, Cap, QueuePolicy, after_end, overlaps, schedule
 
 Event = dict[str, Any]
 
@@ -84,6 +86,44 @@ def test_a_job_whose_dependency_did_not_succeed_is_dropped_with_the_reason() -> 
     assert name == "b"
     assert "a" in why
     assert "failed" in why
+
+
+def test_a_named_resource_is_one_jobs_alone() -> None:
+    jobs = board(
+        submitted("a", 1, resources=["db", "gpu"]),
+        submitted("b", 2, resources=["gpu"]),
+        submitted("c", 3, resources=["port"]),
+    )
+    plan = schedule(jobs, QueuePolicy(), 10)
+    assert plan.starts == ("a", "c")
+    assert plan.held == {"b": "resource gpu, which a has"}
+    jobs.apply([started("a", 10), ended("a", 11)])
+    assert schedule(jobs, QueuePolicy(), 12).starts == ("b", "c")
+
+
+def test_writers_that_declared_the_same_places_go_one_after_the_other() -> None:
+    jobs = board(
+        submitted("a", 1, writes=["src/api/**"]),
+        submitted("b", 2, writes=["src/**"]),
+        submitted("c", 3, writes=["docs/*.md"]),
+    )
+    plan = schedule(jobs, QueuePolicy(), 10)
+    assert plan.starts == ("a", "c")
+    assert plan.held == {"b": "a, which writes the same places"}
+    assert schedule(jobs, QueuePolicy(write_overlap="allow"), 10).starts == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("src/a.py", "src/a.py", True), ("src", "src/deep/a.py", True), ("src/", "src/*.py", True), ("**/*.py", "docs/x.md", True),
+        ("src/a*.py", "src/abc/**", True), ("./src/**", "/src/a.py", True), ("src/a/**", "src/b/**", False), ("src", "srcs/a.py", False),
+        ("src/a.py", "src/a.pyc", False), ("tests/**", "src/**", False),
+    ],
+)  # fmt: skip
+def test_globs_overlap_when_one_file_may_be_meant_by_both(one: str, other: str, same: bool) -> None:
+    assert overlaps([one], [other]) is same
+    assert overlaps([other], [one]) is same
 
 
 def test_a_late_word_about_an_earlier_start_changes_nothing() -> None:
@@ -194,6 +234,12 @@ def test_any_queue_comes_to_its_end_within_all_its_limits(
         assert sum(job.queue == "gpu" for job in running) <= gpu
         assert sum(job.profile.startswith("claude") for job in running) <= account
         assert sum(ts > now - 10 for ts, profile in begun if profile == "codex") <= rate
+        if now % 5 == 0:
+            # As a door sees it that begins with the saved fold.
+            saved = load_board(json.loads(json.dumps(made.dump())))
+            assert (saved.jobs, saved.waiting, saved.running, saved.starts, saved.counts) == (
+                made.jobs, made.waiting, made.running, made.starts, made.counts
+            )  # fmt: skip
         assert len(made.waiting) + len(made.running) == made.counts["queued"] + made.counts["running"]
     assert made.live == 0
     for job in made.jobs.values():

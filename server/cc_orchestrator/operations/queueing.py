@@ -55,6 +55,7 @@ class QueueSubmitParams(RunParams):
     queue: Name = "default"
     not_before: Annotated[str | float | None, Field(description="ISO 8601 or epoch seconds.")] = None
     depends_on: Annotated[list[str], Field(max_length=100, description="Jobs that must be done before.")] = []
+    resources: Annotated[list[Name], Field(max_length=20, description="Names it needs alone, e.g. port-8080.")] = []
     max_retries: Annotated[
         int | None,
         Field(ge=0, le=5, description="After a failure; 0: none. Default: policy, 1 for readers, 0 for writers."),
@@ -98,7 +99,9 @@ def _submission(ctx: Context, params: QueueSubmitParams, cwd: str, policy: Queue
         "queue": params.queue, "priority": policy.default_priority if params.priority is None else params.priority,
         "not_before": _when(params.not_before), "depends_on": list(dict.fromkeys(params.depends_on)),
         "max_retries": _retries(params, policy), "profile": params.adapter if params.profile is None else f"{params.adapter}/{params.profile}",
-        "allow_write": params.allow_write, "title": line(masked_text(params.task[:2_000]), 80),
+        "allow_write": params.allow_write, "resources": sorted(set(params.resources)),
+        "writes": list(params.scope.allow) if params.allow_write and params.scope is not None else [],
+        "title": line(masked_text(params.task[:2_000]), 80),
     })  # fmt: skip
     scope = (params.scope or ScopeParams()).model_dump()
     return Submission(params.task, start, facts, scope, ctx.channel, params.risk, params.client_request_id)
@@ -277,6 +280,10 @@ class QueueConfig(Params):
     default_timeout_seconds: Seconds = 900.0
     retry_failed_read_only: Annotated[int, Field(ge=0, le=5)] = 1
     retry_write_enabled: Annotated[int, Field(ge=0, le=1)] = 0
+    write_overlap: Annotated[
+        Literal["wait", "allow"],
+        Field(description="Writers whose scope.allow overlap: one after the other, or side by side."),
+    ] = "wait"
     stop_timed_out: Annotated[Literal[True], Field(description="A run past its time is always stopped.")] = True
     queues: dict[Name, CapConfig] = {}
     profiles: Annotated[dict[str, CapConfig], Field(description="By adapter or adapter/profile.")] = {}

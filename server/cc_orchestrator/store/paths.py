@@ -125,6 +125,11 @@ class Workspace:
         return self.at("queue", "lock")
 
     @property
+    def queue_fold(self) -> str:
+        """Cache: the queue as its journal tells it up to an offset. Written by the engine."""
+        return self.at("queue", "fold.json")
+
+    @property
     def queue_pending(self) -> str:
         """Is there while the queue has something left to do."""
         return self.at("queue", "pending")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Iterable
+from sys import intern
 from typing import Any, Literal, NamedTuple
 
 from cc_orchestrator.core import events as ev
@@ -35,6 +36,8 @@ class Job(NamedTuple):
     profile: str = ""
     allow_write: bool = False
     title: str = ""
+    resources: tuple[str, ...] = ()  # names that it needs for itself alone
+    writes: tuple[str, ...] = ()  # globs of the places that it declared to write
     starts: int = 0
     failures: int = 0
     cancel_asked: bool = False
@@ -90,9 +93,17 @@ class Board:
             elif event["type"] == ev.TASK_ENDED and int(data["start"]) == job.starts:
                 self._put(job, _ended(job, data, float(event["ts"])))
 
+    def dump(self) -> dict[str, Any]:
+        """As plain values, for `load_board`."""
+        return {"fields": Job._fields, "jobs": list(self.jobs.values()), "starts": list(self.starts)}
+
     def _start(self, job: Job, start: int, ts: float) -> None:
         self._put(job, job._replace(state="running", starts=start, started_at=ts, run_id=None, not_before=None))
         self.starts.append(Start(ts, job.queue, job.profile))
+
+    def take(self, job: Job) -> None:
+        """Add a job as it is."""
+        self._put(None, job)
 
     def _put(self, old: Job | None, new: Job) -> None:
         if old is not None:
@@ -114,16 +125,37 @@ class Board:
 
 def _submitted(task_id: str, ts: float, data: dict[str, Any]) -> Job:
     return Job(
-        task_id, ts, queue=str(data.get("queue", "default")), priority=int(data.get("priority", 100)), not_before=data.get("not_before"),
-        depends_on=tuple(data.get("depends_on") or ()), max_retries=int(data.get("max_retries", 0)), profile=str(data.get("profile", "")),
+        task_id, ts, queue=intern(str(data.get("queue", "default"))), priority=int(data.get("priority", 100)), not_before=data.get("not_before"),
+        depends_on=tuple(data.get("depends_on") or ()), max_retries=int(data.get("max_retries", 0)), profile=intern(str(data.get("profile", ""))),
         allow_write=bool(data.get("allow_write")), title=str(data.get("title", "")),
+        resources=tuple(data.get("resources") or ()), writes=tuple(data.get("writes") or ()),
     )  # fmt: skip
 
 
 def _ended(job: Job, data: dict[str, Any], ts: float) -> Job:
     again = bool(data.get("again"))
     state: JobState = "queued" if again else data["state"]
+    reason = data.get("reason")
     return job._replace(
-        state=state, reason=data.get("reason"), run_id=data.get("run_id"), not_before=data.get("not_before") if again else None,
+        state=state, reason=intern(str(reason)) if reason else None, run_id=data.get("run_id"), not_before=data.get("not_before") if again else None,
         failures=job.failures + int(again and not data.get("free")), ended_at=None if again else ts,
+    )  # fmt: skip
+
+
+def load_board(raw: dict[str, Any]) -> Board:
+    """From `dump`. Raises KeyError, TypeError, ValueError for what is none, or of another version."""
+    if tuple(raw["fields"]) != Job._fields:
+        raise ValueError("of another version")
+    board = Board()
+    for row in raw["jobs"]:
+        board.take(_from_row(row))
+    board.starts.extend(Start(*row) for row in raw["starts"])
+    return board
+
+
+def _from_row(row: list[Any]) -> Job:
+    job = Job(*row)
+    return job._replace(
+        queue=intern(job.queue), profile=intern(job.profile), reason=intern(job.reason) if job.reason else None,
+        depends_on=tuple(job.depends_on), resources=tuple(job.resources), writes=tuple(job.writes),
     )  # fmt: skip

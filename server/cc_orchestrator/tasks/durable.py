@@ -1,7 +1,8 @@
 """The one module of this room that knows DBOS: one durable workflow for each start of a job, on SQLite in the engine's folder.
 
-A workflow has three steps: begin (attach or spawn), attend (until the run has ended), record. Its id is `task/start`, so asking
-twice is asking once; a killed engine's workflows go on where they were when the next one opens the same file.
+A workflow has one step, which attaches to the run or spawns it, attends it and records its end: repeating it after a kill costs
+nothing, and each checkpoint more would cost five milliseconds. The workflow's id is `task/start`, so asking twice is asking once;
+a killed engine's workflows go on when the next one opens the same file.
 One process at a time may have it open: the engine's lock sees to that, so one executor id is right.
 """
 
@@ -11,7 +12,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple
 
 from dbos import DBOS, SetWorkflowID
 
@@ -22,18 +22,14 @@ APPLICATION_VERSION = "queue-1"
 EXECUTOR = "engine"
 
 
-class Steps(NamedTuple):
-    """What a workflow does. All are repeated after a kill, so each must be safe to repeat; none may raise."""
-
-    begin: Callable[[str, int], Awaitable[dict[str, Any]]]
-    attend: Callable[[str, int, dict[str, Any]], Awaitable[dict[str, Any]]]
-    record: Callable[[str, int, dict[str, Any]], Awaitable[None]]
+#: Carries one start of a task to its recorded end. Repeated after a kill, so it must be safe to repeat.
+Carry = Callable[[str, int], Awaitable[None]]
 
 
 class Durable:
     """Open from its making until `close`. To be made inside the event loop that shall run the workflows."""
 
-    def __init__(self, path: str, steps: Steps) -> None:
+    def __init__(self, path: str, carry: Carry) -> None:
         _prepare(path)
         DBOS(
             config={
@@ -42,24 +38,13 @@ class Durable:
             }
         )  # fmt: skip
 
-        @DBOS.step(name="begin", preemptible=True)
-        async def begin(task_id: str, start: int) -> dict[str, Any]:
-            return await steps.begin(task_id, start)
-
-        @DBOS.step(name="attend", preemptible=True)
-        async def attend(task_id: str, start: int, begun: dict[str, Any]) -> dict[str, Any]:
-            return await steps.attend(task_id, start, begun)
-
-        @DBOS.step(name="record", preemptible=True)
-        async def record(task_id: str, start: int, end: dict[str, Any]) -> None:
-            await steps.record(task_id, start, end)
+        @DBOS.step(name="carry", preemptible=True)
+        async def step(task_id: str, start: int) -> None:
+            await carry(task_id, start)
 
         @DBOS.workflow(name="start", max_recovery_attempts=None)
         async def workflow(task_id: str, start: int) -> None:
-            end = await begin(task_id, start)
-            if end.get("run_id"):
-                end = await attend(task_id, start, end)
-            await record(task_id, start, end)
+            await step(task_id, start)
 
         self._workflow = workflow
         DBOS.launch()

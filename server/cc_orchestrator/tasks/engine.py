@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir
 from cc_orchestrator.tasks.attending import SLICE_SECONDS, Doorbell, await_end, wait_set
 from cc_orchestrator.tasks.board import Job
-from cc_orchestrator.tasks.durable import Durable, Steps
+from cc_orchestrator.tasks.durable import Durable
 from cc_orchestrator.tasks.queue import LOCK_SECONDS, QueueReader, append_events, read_policy, rouse_engine
 from cc_orchestrator.tasks.schedule import QueuePolicy, after_end, schedule
 from cc_orchestrator.tasks.watching import request_id
@@ -37,6 +38,8 @@ from cc_orchestrator.tasks.watching import request_id
 IDLE_SECONDS = 3.0
 #: Ended starts are removed from the database in batches.
 _BATCH = 64
+#: So many events may lie after the saved fold before it is saved again.
+_SAVED_EVERY = 600
 #: Starts a job's run and returns its id; the same pair twice is the same run. Raises CcError, OSError.
 Begin = Callable[[str, int], str]
 
@@ -56,16 +59,15 @@ class Engine:
         self._policy = QueuePolicy()
         self._told: set[tuple[str, int]] = set()
         self._ended: list[tuple[str, int]] = []
-        self._broken: dict[tuple[str, int], None] = {}
+        self._unwritten: list[tuple[str, int, dict[str, Any], asyncio.Future[None]]] = []
         self._under_way: set[asyncio.Task[None]] = set()
         self._sweeping = asyncio.Lock()
+        self._saved_seq = 0
 
     async def serve(self) -> None:
         """Until the queue has nothing left to do."""
         self._bell = Doorbell(self._workspace, self._news)
-        self._durable = Durable(
-            self._workspace.engine("state.sqlite"), Steps(self._begin_step, self._attend, self._record)
-        )
+        self._durable = Durable(self._workspace.engine("state.sqlite"), self._carry)
         try:
             await asyncio.to_thread(sweep, self._workspace, self._clock)
             # The bell first, the journal after it: nothing can slip between.
@@ -86,13 +88,15 @@ class Engine:
         """Everything that can be done now, then a sleep; false when it was idle long enough."""
         self._news.clear()
         self._queue.read()
-        await self._end_broken()
+        if self._unwritten:
+            await self._write_ends()
         await self._cancel_running()
         now = self._clock.now()
         plan = schedule(self._board, self._read_policy(), now)
         if plan.starts or plan.drops:
-            await self._carry_out(plan.starts, plan.drops)
+            await self._start_and_drop(plan.starts, plan.drops)
             return True
+        self._save()
         if len(self._ended) >= _BATCH:
             ended, self._ended = self._ended, []
             await self._durable.forget(ended)
@@ -100,11 +104,21 @@ class Engine:
         await wait_set(self._news, self._pause(plan.wake_at, now, idle))
         return self._news.is_set() or not idle
 
+    def _save(self, least: int = _SAVED_EVERY) -> None:
+        if self._queue.seq - self._saved_seq < least:
+            return
+        try:
+            self._queue.save(self._workspace)
+            self._saved_seq = self._queue.seq
+        except OSError:
+            # A cache: without it doors read more.
+            pass
+
     def _pause(self, wake_at: float | None, now: float, idle: bool) -> float | None:
         if idle:
             return IDLE_SECONDS
         # Bounded: a wall clock that is set must not make it miss a time.
-        bounds = [60.0 if self._bell.works and not self._broken else SLICE_SECONDS]
+        bounds = [60.0 if self._bell.works else SLICE_SECONDS]
         if wake_at is not None:
             bounds.append(max(wake_at - now, 0.01))
         return min(bounds)
@@ -117,7 +131,7 @@ class Engine:
             pass
         return self._policy
 
-    async def _carry_out(self, starts: tuple[str, ...], drops: tuple[tuple[str, str], ...]) -> None:
+    async def _start_and_drop(self, starts: tuple[str, ...], drops: tuple[tuple[str, str], ...]) -> None:
         jobs = self._board.jobs
         facts = [
             Fact(ev.TASK_ENDED, {"task_id": task_id, "start": jobs[task_id].starts, "state": "cancelled", "reason": reason})
@@ -139,23 +153,25 @@ class Engine:
 
     async def _see_to(self, task_id: str, start: int) -> None:
         if not await self._durable.run(task_id, start):
-            self._broken[(task_id, start)] = None
-            self._news.set()
+            # Its workflow broke (its end could not be written, say), and it will not go on: so we do what it would have done.
+            while not await self._carried(task_id, start):
+                await wait_set(asyncio.Event(), SLICE_SECONDS)
         self._ended.append((task_id, start))
 
-    async def _end_broken(self) -> None:
-        """Starts whose workflow broke (its end could not be written, say): whether a worker ran is told by the run alone."""
-        for task_id, start in list(self._broken):
-            run_id = claimed_run(self._workspace, request_id(task_id, start))
-            end: dict[str, Any] = {"status": "failed", "reason": "internal"}
-            try:
-                if run_id is not None:
-                    end = await self._attend(task_id, start, {"run_id": run_id})
-                await self._record(task_id, start, end)
-            except (CcError, OSError):
-                # Tried again in the next turn.
-                continue
-            del self._broken[(task_id, start)]
+    async def _carried(self, task_id: str, start: int) -> bool:
+        (problem,) = await asyncio.gather(self._carry(task_id, start), return_exceptions=True)
+        if isinstance(problem, OSError | CcError):
+            return False
+        if problem is not None:
+            sys.excepthook(type(problem), problem, problem.__traceback__)
+            await self._record(task_id, start, {"status": "failed", "reason": line(f"internal: {problem!r}", 300)})
+        return True
+
+    async def _carry(self, task_id: str, start: int) -> None:
+        end = await self._begin_step(task_id, start)
+        if end.get("run_id"):
+            end = await self._attend(task_id, start, end)
+        await self._record(task_id, start, end)
 
     async def _begin_step(self, task_id: str, start: int) -> dict[str, Any]:
         known = claimed_run(self._workspace, request_id(task_id, start))
@@ -179,14 +195,32 @@ class Engine:
         return {"run_id": run.run_id, "status": state["status"], "reason": state["reason"], "failure": state["failure"]}
 
     async def _record(self, task_id: str, start: int, end: dict[str, Any]) -> None:
-        self._queue.read()
-        job = self._board.jobs[task_id]
-        if job.starts == start and job.state == "running":
-            fact = Fact(ev.TASK_ENDED, after_end(job, end, self._clock.now()))
-            await asyncio.to_thread(append_events, self._workspace, [fact], self._clock)
-            self._queue.read()
-        self._told.discard((task_id, start))
+        """Returns when the end is on disk: the next turn writes all that came together. Raises OSError, CcError."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unwritten.append((task_id, start, end, written))
         self._news.set()
+        await written
+
+    async def _write_ends(self) -> None:
+        ends, self._unwritten = self._unwritten, []
+        now = self._clock.now()
+        jobs = [(self._board.jobs[task_id], start, end) for task_id, start, end, _written in ends]
+        facts = [
+            Fact(ev.TASK_ENDED, after_end(job, end, now))
+            for job, start, end in jobs
+            if job.starts == start and job.state == "running"
+        ]
+        try:
+            await asyncio.to_thread(append_events, self._workspace, facts, self._clock)
+        except (OSError, CcError) as error:
+            for _task_id, _start, _end, written in ends:
+                written.set_exception(error)
+            return
+        self._queue.read()
+        for task_id, start, _end, written in ends:
+            self._told.discard((task_id, start))
+            if not written.done():
+                written.set_result(None)
         self._bell.ring()
 
     async def _cancel_running(self) -> None:
@@ -212,6 +246,7 @@ class Engine:
         with lock.Exclusive(self._workspace.queue_lock, timeout=LOCK_SECONDS):
             self._queue.read()
             done = not self._board.live
+            self._save(1)
             if done:
                 try:
                     os.unlink(self._workspace.queue_pending)

@@ -19,9 +19,9 @@ from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.detach import detach
 from cc_orchestrator.runs.requests import claim_request
 from cc_orchestrator.store import atomic, lock
-from cc_orchestrator.store.journal import START, Journal, read_page
+from cc_orchestrator.store.journal import START, Cursor, Journal, read_page
 from cc_orchestrator.store.paths import Workspace
-from cc_orchestrator.tasks.board import Board, Job
+from cc_orchestrator.tasks.board import Board, Job, load_board
 from cc_orchestrator.tasks.record import create_task, drop_task
 from cc_orchestrator.tasks.schedule import Account, Cap, QueuePolicy
 
@@ -45,12 +45,21 @@ class Submission(NamedTuple):
 
 
 class QueueReader:
-    """The queue's journal, read on from where the last reading ended. Never writes."""
+    """The queue's journal, read on from where the last reading ended, at first from where the engine's saved fold does."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self.board = Board()
         self._path = workspace.queue_journal
-        self._cursor = START
+        self.board, self._cursor = _saved(workspace)
+
+    def save(self, workspace: Workspace) -> None:
+        """Save the fold up to here, that others need not read what lies before. For the engine alone. Raises OSError."""
+        told = {**self.board.dump(), "offset": self._cursor.offset, "seq": self._cursor.seq}
+        atomic.write_json(workspace.queue_fold, told, durable=False, indent=None)
+
+    @property
+    def seq(self) -> int:
+        """How many events were read."""
+        return self._cursor.seq
 
     def read(self) -> Board:
         """The board now, which is the same object each time. Raises OSError, Corrupt."""
@@ -63,6 +72,17 @@ class QueueReader:
             self._cursor = page.cursor
             if not page.more or not page.events:
                 return self.board
+
+
+def _saved(workspace: Workspace) -> tuple[Board, Cursor]:
+    """The saved fold, or the beginning: a missing or foreign cache only costs time."""
+    try:
+        raw = atomic.read_json(workspace.queue_fold)
+        if raw is not None and raw["offset"] <= os.stat(workspace.queue_journal).st_size:
+            return load_board(raw), Cursor(raw["offset"], raw["seq"])
+    except (OSError, CcError, KeyError, TypeError, ValueError, AttributeError):
+        pass
+    return Board(), START
 
 
 def read_queue(workspace: Workspace) -> Board:

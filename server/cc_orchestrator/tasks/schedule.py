@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from cc_orchestrator.tasks.board import Board, Job, JobState
@@ -33,13 +34,17 @@ class Account(NamedTuple):
 
 
 class QueuePolicy(NamedTuple):
-    """How many at once in all, by queue, by profile, by account; and the defaults of a submission."""
+    """How many at once in all, by queue, by profile, by account; and the defaults of a submission.
+
+    `write_overlap` is wait or allow: whether jobs that declared to write the same places run side by side.
+    """
 
     max_concurrent: int = 3
     default_priority: int = 100
     default_timeout_seconds: float = 900.0
     retry_failed_read_only: int = 1
     retry_write_enabled: int = 0
+    write_overlap: str = "wait"
     queues: dict[str, Cap] = _NONE
     profiles: dict[str, Cap] = _NONE
     accounts: dict[str, Account] = _NONE
@@ -108,13 +113,30 @@ class _Room:
         self._used: Counter[Key] = Counter()
         self._recent: dict[Key, list[float]] = {}
         self.wake_at: float | None = None
+        self._known: dict[tuple[str, str], list[tuple[Key, Cap]]] = {}
+        self._resources: dict[str, str] = {}
+        self._writers: list[tuple[str, tuple[str, ...]]] = []
         for task_id in board.running:
             job = board.jobs[task_id]
             self._used.update(key for key, _cap in self._caps(job.queue, job.profile))
-        for start in board.starts:
+            self._occupy(job)
+        self._remember(board)
+
+    def _remember(self, board: Board) -> None:
+        """The starts that rates still count, oldest first."""
+        policy = self._policy
+        caps = [
+            *policy.queues.values(),
+            *policy.profiles.values(),
+            *(account.cap for account in policy.accounts.values()),
+        ]
+        longest = max((cap.seconds for cap in caps if cap.starts is not None), default=0.0)
+        for start in reversed(board.starts):
+            if start.ts <= self._now - longest:
+                break
             for key, cap in self._caps(start.queue, start.profile):
-                if cap.starts is not None and start.ts > now - cap.seconds:
-                    self._recent.setdefault(key, []).append(start.ts)
+                if cap.starts is not None and start.ts > self._now - cap.seconds:
+                    self._recent.setdefault(key, []).insert(0, start.ts)
 
     @property
     def full(self) -> bool:
@@ -122,19 +144,16 @@ class _Room:
         return self._used[("all", "")] >= self._policy.max_concurrent
 
     def _caps(self, queue: str, profile: str) -> list[tuple[Key, Cap]]:
-        policy = self._policy
-        names = {profile, profile.partition("/")[0]}
-        found: list[tuple[Key, Cap]] = [(("all", ""), Cap(policy.max_concurrent))]
-        if queue in policy.queues:
-            found.append((("queue", queue), policy.queues[queue]))
-        found += [(("profile", name), policy.profiles[name]) for name in names if name in policy.profiles]
-        found += [
-            (("account", name), account.cap) for name, account in policy.accounts.items() if names & account.profiles
-        ]
+        found = self._known.get((queue, profile))
+        if found is None:
+            found = self._known[(queue, profile)] = list(_caps_of(self._policy, queue, profile))
         return found
 
     def take(self, job: Job) -> str | None:
         """Take what the job needs; or say which cap is used up, and then take nothing."""
+        clash = self._clash(job)
+        if clash is not None:
+            return clash
         caps = self._caps(job.queue, job.profile)
         for key, cap in caps:
             if cap.max_concurrent is not None and self._used[key] >= cap.max_concurrent:
@@ -148,7 +167,57 @@ class _Room:
             self._used[key] += 1
             if cap.starts is not None:
                 self._recent.setdefault(key, []).append(self._now)
+        self._occupy(job)
         return None
+
+    def _occupy(self, job: Job) -> None:
+        self._resources.update(dict.fromkeys(job.resources, job.task_id))
+        if job.writes and self._policy.write_overlap == "wait":
+            self._writers.append((job.task_id, job.writes))
+
+    def _clash(self, job: Job) -> str | None:
+        for name in job.resources:
+            if name in self._resources:
+                return f"resource {name}, which {self._resources[name]} has"
+        for other, writes in self._writers if job.writes else ():
+            if overlaps(job.writes, writes):
+                return f"{other}, which writes the same places"
+        return None
+
+
+def _caps_of(policy: QueuePolicy, queue: str, profile: str) -> Iterator[tuple[Key, Cap]]:
+    """All caps that a job of this queue and profile falls under."""
+    names = {profile, profile.partition("/")[0]}
+    yield ("all", ""), Cap(policy.max_concurrent)
+    if queue in policy.queues:
+        yield ("queue", queue), policy.queues[queue]
+    for name in sorted(names & policy.profiles.keys()):
+        yield ("profile", name), policy.profiles[name]
+    for name, account in policy.accounts.items():
+        if names & account.profiles:
+            yield ("account", name), account.cap
+
+
+def overlaps(one: Iterable[str], other: Iterable[str]) -> bool:
+    """Whether globs of the two may mean the same file. Told by what stands before the first wildcard: it may say yes too often, never no."""
+    mine, theirs = [_fixed(glob) for glob in one], [_fixed(glob) for glob in other]
+    return any(_within(a, b) or _within(b, a) for a in mine for b in theirs)
+
+
+def _fixed(glob: str) -> tuple[str, bool]:
+    """The part before the first wildcard, and whether that is all of it."""
+    text = glob.removeprefix("./").lstrip("/")
+    place = next((at for at, char in enumerate(text) if char in "*?[{!"), None)
+    return (text, True) if place is None else (text[:place], False)
+
+
+def _within(inner: tuple[str, bool], outer: tuple[str, bool]) -> bool:
+    """Whether what begins like `inner` may be what `outer` means: a whole path means itself and all below it."""
+    path, whole = outer
+    if not whole:
+        return inner[0].startswith(path)
+    folder = path.rstrip("/")
+    return inner[0].rstrip("/") == folder or inner[0].startswith(f"{folder}/")
 
 
 def after_end(job: Job, end: dict[str, Any], now: float) -> dict[str, Any]:
