@@ -53,6 +53,7 @@ def test_no_more_run_at_once_than_the_policy_says_and_the_highest_priority_goes_
     high = door.submit("high", priority=900)
     assert [row["job_id"] for row in door.call("cc_queue_status")["jobs"]] == [first, high, low]
     assert door.starts("high") == door.starts("low") == 0
+    assert door.call("cc_status")["queue"] == {"running": 1, "queued": 2}
     opened.touch()
     assert door.ended(first, high, low) == ["done"] * 3
     started = [event.ts for event in door.board.starts]
