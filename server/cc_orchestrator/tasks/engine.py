@@ -23,10 +23,10 @@ from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.text import line
 from cc_orchestrator.runs.control import append_control, poke
 from cc_orchestrator.runs.requests import claimed_run
-from cc_orchestrator.runs.sweep import sweep
+from cc_orchestrator.runs.sweep import forget_unborn, sweep
 from cc_orchestrator.store import lock
 from cc_orchestrator.store.paths import Workspace
-from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.store.rundir import RunDir, remove_unborn
 from cc_orchestrator.tasks.attending import SLICE_SECONDS, Doorbell, await_end, wait_set
 from cc_orchestrator.tasks.board import Job
 from cc_orchestrator.tasks.durable import Durable
@@ -69,7 +69,7 @@ class Engine:
         self._bell = Doorbell(self._workspace, self._news)
         self._durable = Durable(self._workspace.engine("state.sqlite"), self._carry)
         try:
-            await asyncio.to_thread(sweep, self._workspace, self._clock)
+            await asyncio.to_thread(self._clean_up)
             # The bell first, the journal after it: nothing can slip between.
             self._queue.read()
             for task_id in list(self._board.running):
@@ -83,6 +83,15 @@ class Engine:
             await self._durable.close()
             self._bell.close()
         self._retire()
+
+    def _clean_up(self) -> None:
+        """What an engine that was killed left: lost runs, and launches that died before anything was visible."""
+        sweep(self._workspace, self._clock)
+        try:
+            remove_unborn(self._workspace.runs, forget_unborn)
+        except (OSError, CcError):
+            # The next one tries again.
+            pass
 
     async def _turn(self) -> bool:
         """Everything that can be done now, then a sleep; false when it was idle long enough."""
