@@ -78,8 +78,11 @@ def _saved(workspace: Workspace) -> tuple[Board, Cursor]:
     """The saved fold, or the beginning: a missing or foreign cache only costs time."""
     try:
         raw = atomic.read_json(workspace.queue_fold)
-        if raw is not None and raw["offset"] <= os.stat(workspace.queue_journal).st_size:
-            return load_board(raw), Cursor(raw["offset"], raw["seq"])
+        if raw is not None:
+            cursor = Cursor(raw["offset"], raw["seq"])
+            # Raises when it does not stand on an event of this journal.
+            read_page(workspace.queue_journal, cursor, 1)
+            return load_board(raw), cursor
     except (OSError, CcError, KeyError, TypeError, ValueError, AttributeError):
         pass
     return Board(), START
