@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from bench import codex, confinement, scale, soak, supervision, surface
+from bench import codex, confinement, queueing, scale, soak, supervision, surface
 from bench.table import Row, calibrate, render
 
 Measurement = Callable[[Path, bool], list[Row]]
@@ -31,7 +31,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "reserving": supervision.reserving, "throughput": supervision.throughput, "codex": codex.codex,
     "latency": supervision.latency, "line": supervision.one_line, "stop": supervision.stopping, "reads": supervision.reads_while_writing,
 }  # fmt: skip
-LONG: dict[str, Measurement] = {"soak": soak.fifty_workers}
+LONG: dict[str, Measurement] = {"soak": soak.fifty_workers, "queue": queueing.queue}
 
 
 def main() -> int:

@@ -53,7 +53,7 @@ def test_every_call_that_is_shown_has_arguments_that_exist(path: Path) -> None:
 
 @pytest.mark.parametrize("path", TEXTS, ids=name_of)
 def test_every_command_that_is_shown_exists(path: Path) -> None:
-    known = {" ".join(op.words) for op in operations()} | {"mcp", "docs", "completion"}
+    known = {" ".join(op.words) for op in operations()} | {"mcp", "engine", "docs", "completion"}
     shown = re.findall(
         r"cc-orchestrator (?:--json )?([a-z]+(?:-[a-z]+)*)\b",
         "\n".join(re.findall(r"`[^`\n]+`|^\$ .*$", text_of(path), re.M)),

@@ -54,6 +54,12 @@ SYSTEM_NOTICE = "system.notice"  # {code, text}
 JOB_STARTED = "system.job_started"  # verification, delivery: {pid, …}
 JOB_STEP = "system.job_step"  # {step, outcome?, …}
 JOB_FINISHED = "system.job_finished"  # {status, …}
+# The queue's journal. {task_id, queue, priority, not_before?, depends_on?, max_retries, profile, allow_write, title}
+TASK_SUBMITTED = "task.submitted"
+TASK_STARTED = "task.started"  # {task_id, start}: its start number `start` was decided; a run follows
+# {task_id, start, state, reason?, run_id?, again?: bool, not_before?, free?: bool}; `again`: it is queued once more; `free`: no try was used up
+TASK_ENDED = "task.ended"
+TASK_CANCEL = "task.cancel"  # {task_id, by}: somebody wants it to end
 
 #: Types worth waking a waiting controller for, by wake predicate.
 ATTENTION = frozenset({QUESTION_ASKED, RUN_WAITING, RUN_LIMIT})

@@ -23,6 +23,7 @@ from cc_orchestrator.operations import (
     policing,
     proving,
     questioning,
+    queueing,
     reviewing,
     scoring,
     steering,
@@ -56,6 +57,7 @@ MODULES = (
     delivering,
     reviewing,
     fixing,
+    queueing,
     counsel,
     health,
     canary,
@@ -64,7 +66,7 @@ MODULES = (
     worktrees,
     meta,
 )
-TOOLSETS = ("core", "review", "workspace")
+TOOLSETS = ("core", "queue", "review", "workspace")
 
 
 def operations() -> tuple[Operation, ...]:

@@ -16,7 +16,7 @@ NOT_YET = frozenset({
     "cc_local_policy", "cc_calibrate_policy", "cc_benchmark_model", "cc_benchmark_suite", "cc_run_visible_agent", "cc_spawn_role_team",
     "cc_collect_team_results",
     "cc_controller_report", "cc_pressure_report", "cc_dashboard",
-    "cc_queue_submit", "cc_queue_tick", "cc_queue_status", "cc_queue_cancel", "cc_queue_policy", "cc_usage_summary",
+    "cc_usage_summary",
     "cc_upgrade_check", "cc_prompt_pack", "cc_migrate_data", "cc_clean_workspace", "cc_archive_runs", "cc_repair_mcp_paths",
     "cc_folder_policy", "cc_write_claude_md", "cc_workflow_validate", "cc_workflow_dry_run", "cc_workflow_run", "cc_workflow_status",
     "cc_workflow_retry_node", "cc_workflow_stop", "cc_workflow_report", "cc_handoff_template", "cc_handoff_validate",
@@ -42,6 +42,9 @@ _ROUTE = Retired((None, False), "a follow-up keeps the route of its run; start a
 RETIRED: dict[str, dict[str, Retired]] = {
     "cc_run_agent": {"task_type": _TASK_TYPE},
     "cc_run_streaming": {"task_type": _TASK_TYPE},
+    "cc_queue_tick": {
+        "max_concurrent": Retired((None,), 'cc_queue_policy {"config":{"max_concurrent":3},"apply":true} sets it'),
+    },
     "cc_poll": {
         "event_offset": _CURSOR, "stdout_offset": _CURSOR, "stderr_offset": _CURSOR, "include_output_tail": _TAIL, "tail_chars": _TAIL,
         "max_events": _SIZES, "max_summary_chars": _SIZES, "write_artifacts": _NO_FILES,

@@ -218,12 +218,15 @@ def _trust(ctx: Context, workspace: Workspace, params: RunParams) -> Effective:
     return found
 
 
-def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
-    """Check, record the task, launch."""
-    if params.role not in ROLES:
-        raise InvalidRequest(
-            f"there is no role {params.role[:60]!a}; known: {', '.join(ROLES)}", hint='role="implementation"'
-        )
+def check_role(role: str) -> None:
+    """Raises InvalidRequest for a role that there is not."""
+    if role not in ROLES:
+        raise InvalidRequest(f"there is no role {role[:60]!a}; known: {', '.join(ROLES)}", hint='role="implementation"')
+
+
+def start(ctx: Context, params: RunParams, task_id: str | None = None) -> tuple[Workspace, Launched]:
+    """Check, record the task, launch. With `task_id` it is a run of that task, which is on record."""
+    check_role(params.role)
     route = choose_route(params.adapter, params.model, params.profile, adapter_names())
     cwd = existing_folder(params.cwd or ctx.cwd)
     workspace = workspace_of(ctx, cwd)
@@ -236,7 +239,8 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     lent = lend_secrets(workspace, params.secrets, ctx.env, "", ctx.clock)
     setup = setup._replace(secrets=lent.host)
     scope = params.scope or ScopeParams()
-    task_id = create_task(
+    own = task_id is None
+    task_id = task_id or create_task(
         workspace, params.task, scope=scope.model_dump(), channel=ctx.channel, clock=ctx.clock, risk=params.risk
     )
     request = LaunchRequest(
@@ -251,9 +255,10 @@ def start(ctx: Context, params: RunParams) -> tuple[Workspace, Launched]:
     try:
         launched = launch(workspace, request, ctx.env, ctx.clock)
     except (CcError, OSError):
-        drop_task(workspace, task_id)
+        if own:
+            drop_task(workspace, task_id)
         raise
-    if not launched.created:
+    if own and not launched.created:
         drop_task(workspace, task_id)
     return workspace, launched
 

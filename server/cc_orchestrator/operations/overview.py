@@ -24,6 +24,7 @@ from cc_orchestrator.store import index
 from cc_orchestrator.store.jobdir import live_jobs
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir, later_runs
+from cc_orchestrator.tasks.queue import read_queue
 
 #: So many live runs are looked at; a workspace with more shows the latest.
 _MOST_READ = 40
@@ -94,11 +95,20 @@ def _status(ctx: Context, params: StatusParams) -> dict[str, Any]:
         "workspace": workspace.root, "attention": urgent[:5], "live": rest[:6], "live_count": len(live) if len(live) < _MOST_READ else None,
         # Verifications, reviews, fix loops and deliveries under way: after a restart nobody else remembers their ids.
         "jobs": [*({"id": job.job_id} for job in live_jobs(workspace)[:6]), *_later(workspace)],
+        "queue": _queue(workspace),
         "recent": recent, "last_24h": _day(workspace, now), "as_of": iso(now), "next": next_from([*urgent, *rest], recent),
     })  # fmt: skip
     if len(live) >= _MOST_READ:
         out["live_count"] = f"{_MOST_READ} or more"
     return _trim(out)
+
+
+def _queue(workspace: Workspace) -> dict[str, int]:
+    """How many jobs wait and run, when any do."""
+    if not os.path.exists(workspace.queue_pending):
+        return {}
+    counts = read_queue(workspace).counts
+    return {state: counts[state] for state in ("running", "queued") if counts[state]}
 
 
 def _later(workspace: Workspace) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from cc_orchestrator.store import atomic, known
 from cc_orchestrator.store.jobdir import JobDir, find_job
 from cc_orchestrator.store.paths import FOLDER, Workspace, find_workspace
 from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.tasks.queue import settle_queue
 from cc_orchestrator.workflow.recovery import settle_later, settle_workflows
 
 #: What an id's first letters say of a job.
@@ -42,10 +43,11 @@ def settle_lost(ctx: Context, workspace: Workspace) -> None:
             settle(workspace, ctx.clock)
         except (OSError, CcError):
             pass
-    try:
-        settle_later(workspace, ctx.env)
-    except (OSError, CcError):
-        pass
+    for rouse in (settle_later, settle_queue):
+        try:
+            rouse(workspace, ctx.env)
+        except (OSError, CcError):
+            pass
 
 
 def prepare_workspace(ctx: Context, workspace: Workspace) -> None:
@@ -89,6 +91,16 @@ def locate_job(ctx: Context, job_id: str, cwd: str | None = None) -> tuple[Works
     raise NotFound(
         f"there is no {JOBS[kind]} {job_id} in any known workspace", hint="cc_receipts {} lists those of this workspace"
     )
+
+
+def locate_queued(ctx: Context, task_id: str, cwd: str | None = None) -> Workspace:
+    """The workspace in whose queue a task is. InvalidRequest for no id, NotFound when no queue knows it."""
+    check_id(task_id, "task", hint="cc_queue_status lists jobs")
+    for workspace in candidates(ctx, cwd):
+        if os.path.exists(workspace.submission(task_id)):
+            settle_lost(ctx, workspace)
+            return workspace
+    raise NotFound(f"there is no queued task {task_id} in any known workspace", hint="cc_queue_status {} lists jobs")
 
 
 def candidates(ctx: Context, cwd: str | None) -> Iterator[Workspace]:

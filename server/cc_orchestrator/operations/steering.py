@@ -20,7 +20,7 @@ from cc_orchestrator.operations.questioning import reach_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.policy.answering import may_answer
 from cc_orchestrator.runs.approvals import record_approval
-from cc_orchestrator.runs.control import append_control
+from cc_orchestrator.runs.control import append_control, poke
 from cc_orchestrator.runs.fold import State, part
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.risk import same_model
@@ -29,7 +29,7 @@ from cc_orchestrator.runs.wait import Look, WatchedRun, wait_for
 from cc_orchestrator.store.journal import Cursor, read_page
 from cc_orchestrator.store.paths import Workspace
 from cc_orchestrator.store.rundir import RunDir, later_runs
-from cc_orchestrator.workflow.workers import Caller, continue_run, poke
+from cc_orchestrator.workflow.workers import Caller, continue_run
 
 #: A supervisor takes a request up at once; more than this means that something is wrong.
 TAKE_UP_SECONDS = 5.0

@@ -15,7 +15,7 @@ from cc_orchestrator.core.states import ENDS
 from cc_orchestrator.core.text import clean
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.launches import MAX_WAIT
-from cc_orchestrator.operations.place import JOBS, locate_job, locate_run
+from cc_orchestrator.operations.place import JOBS, locate_job, locate_queued, locate_run, settle_lost
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.requesting import locate_approval
 from cc_orchestrator.operations.size import drop_empty, fit, size_of
@@ -24,6 +24,8 @@ from cc_orchestrator.runs.summary import brief_event, next_call, summarize, tell
 from cc_orchestrator.runs.wait import Look, Wake, Watched, WatchedRun, Woken, wait_for
 from cc_orchestrator.store.journal import START, Cursor, last_events, parse_cursor, read_page
 from cc_orchestrator.store.rundir import RunDir
+from cc_orchestrator.tasks.queue import QueueReader
+from cc_orchestrator.tasks.watching import WatchedTask
 from cc_orchestrator.verify.job import WatchedJob
 
 #: A status-like answer has at most this many bytes.
@@ -124,7 +126,10 @@ class WaitParams(Params):
     """What to wait for."""
 
     ids: Annotated[
-        list[str], Field(min_length=1, max_length=200, description="run_…, ver_…, rev_…, fix_…, dlv_…, apr_… ids.")
+        list[str],
+        Field(
+            min_length=1, max_length=200, description="run_…, task_… (queued), ver_…, rev_…, fix_…, dlv_…, apr_… ids."
+        ),
     ]
     until: Literal["any", "all"] = "any"
     wake: Annotated[list[Wake], Field(description="finished always wakes.")] = ["finished", "question", "attention"]
@@ -135,7 +140,8 @@ class WaitParams(Params):
 
 def _wait(ctx: Context, params: WaitParams) -> dict[str, Any]:
     wake = frozenset(params.wake)
-    watched = [_watched(ctx, name, wake) for name in dict.fromkeys(params.ids)]
+    queues: dict[str, QueueReader] = {}
+    watched = [_watched(ctx, name, wake, queues) for name in dict.fromkeys(params.ids)]
     result = _sleep(ctx, watched, params)
     woken = [(item, _settle(ctx, item, look)) for item, look in result.woke]
     now = ctx.clock.now()
@@ -146,6 +152,9 @@ def _wait(ctx: Context, params: WaitParams) -> dict[str, Any]:
     ]
     if detailed and isinstance(result.woke[0][0], WatchedRun):
         woke[0]["summary"] = summarize(result.woke[0][0].reading.state, now, said=400)
+    for row, (item, _look) in zip(woke, woken, strict=True):
+        if isinstance(item, WatchedTask) and item.run_id:
+            row["run_id"] = item.run_id
     pending = [
         {"id": item.id, "status": look.status}
         | (tell_liveness(item.reading.state, now) if isinstance(item, WatchedRun) else {})
@@ -162,7 +171,7 @@ def _wait(ctx: Context, params: WaitParams) -> dict[str, Any]:
 
 def _settle(ctx: Context, item: Watched, look: Look) -> Look:
     """What is lost is closed, and what is left of its tree killed, before the answer, which then has its reason."""
-    if look.status != "lost":
+    if look.status != "lost" or isinstance(item, WatchedTask):
         return look
     (locate_run if isinstance(item, WatchedRun) else locate_job)(ctx, item.id)
     return item.look(ctx.clock.now())
@@ -182,7 +191,7 @@ def _sleep(ctx: Context, watched: list[Watched], params: WaitParams) -> Woken:
     return result
 
 
-def _watched(ctx: Context, name: str, wake: frozenset[str]) -> Watched:
+def _watched(ctx: Context, name: str, wake: frozenset[str], queues: dict[str, QueueReader]) -> Watched:
     if is_id(name, "run"):
         _workspace, run = locate_run(ctx, name)
         return WatchedRun(run, wake)
@@ -191,8 +200,12 @@ def _watched(ctx: Context, name: str, wake: frozenset[str]) -> Watched:
         return WatchedJob(job)
     if is_id(name, "apr"):
         return locate_approval(ctx, name)
+    if is_id(name, "task"):
+        workspace = locate_queued(ctx, name)
+        queue = queues.setdefault(workspace.root, QueueReader(workspace))
+        return WatchedTask(workspace, name, wake, queue, lambda: settle_lost(ctx, workspace))
     raise InvalidRequest(
-        f"{name[:60]!a} is no run_…, ver_…, rev_…, fix_…, dlv_… or apr_… id", hint="cc_status lists ids"
+        f"{name[:60]!a} is no run_…, task_…, ver_…, rev_…, fix_…, dlv_… or apr_… id", hint="cc_status lists ids"
     )
 
 
@@ -200,6 +213,8 @@ def _after_wait(woke: list[tuple[Watched, Any]], pending: list[dict[str, Any]]) 
     for item, _look in woke:
         if isinstance(item, WatchedRun):
             return next_call(item.reading.state)
+        if isinstance(item, WatchedTask):
+            return f'cc_run_status {{"run_id":"{item.run_id}"}}' if item.run_id else "cc_queue_status {}"
         if is_id(item.id, "dlv"):
             return f'cc_read {{"name":"cc_delivery","arguments":{{"delivery_id":"{item.id}"}}}}'
         if is_id(item.id, "apr"):

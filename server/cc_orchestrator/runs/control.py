@@ -10,6 +10,7 @@ import os
 from typing import Any, cast
 
 from cc_orchestrator.core.clock import Clock
+from cc_orchestrator.host import bell as bells
 from cc_orchestrator.store.lock import Exclusive
 from cc_orchestrator.store.rundir import RunDir
 
@@ -30,6 +31,15 @@ def append_control(run: RunDir, kind: str, clock: Clock, **data: Any) -> str:
         finally:
             os.close(fd)
     return control_id
+
+
+def poke(run: RunDir) -> None:
+    """Wake the run's supervisor, that it looks at its requests."""
+    try:
+        with open(run.bell, encoding="utf-8") as file:
+            bells.poke(file.read().strip())
+    except OSError:
+        pass
 
 
 class ControlReader:

@@ -6,6 +6,7 @@ import os
 from types import TracebackType
 
 from cc_orchestrator.core.errors import Conflict, Corrupt, InvalidRequest
+from cc_orchestrator.core.ids import is_id
 from cc_orchestrator.store import atomic
 from cc_orchestrator.store.lock import Exclusive
 from cc_orchestrator.store.paths import Workspace
@@ -79,3 +80,13 @@ def claim_request(workspace: Workspace, client_request_id: str | None, digest: s
     if not client_request_id.strip() or len(client_request_id) > MAX_LENGTH:
         raise InvalidRequest(f"client_request_id must have 1 to {MAX_LENGTH} characters")
     return Claim(workspace.claim(client_request_id), digest)
+
+
+def claimed_run(workspace: Workspace, client_request_id: str) -> str | None:
+    """The run that a request made, when its folder is there; None when a start with this id would make one."""
+    try:
+        record = atomic.read_json(workspace.claim(client_request_id))
+    except Corrupt:
+        return None
+    run_id = str((record or {}).get("run_id", ""))
+    return run_id if is_id(run_id, "run") and os.path.isdir(workspace.run(run_id)) else None

@@ -110,6 +110,44 @@ class Workspace:
         return self.at("runs", ".requests", sha256(client_request_id.encode()).hexdigest()[:40])
 
     @property
+    def queue(self) -> str:
+        """The queue's own files. Made by the first submission."""
+        return self.at("queue")
+
+    @property
+    def queue_journal(self) -> str:
+        """The truth of the queue: appended by whoever holds its lock."""
+        return self.at("queue", "events.ndjson")
+
+    @property
+    def queue_lock(self) -> str:
+        """Held while something is appended to the queue's journal."""
+        return self.at("queue", "lock")
+
+    @property
+    def queue_fold(self) -> str:
+        """Cache: the queue as its journal tells it up to an offset. Written by the engine."""
+        return self.at("queue", "fold.json")
+
+    @property
+    def queue_pending(self) -> str:
+        """Is there while the queue has something left to do."""
+        return self.at("queue", "pending")
+
+    @property
+    def queue_policy(self) -> str:
+        """How many at once, how often, how long. Written by cc_queue_policy or by hand."""
+        return self.at("queue_policy.json")
+
+    def submission(self, task_id: str) -> str:
+        """What a queued task is to be started with."""
+        return self.at("tasks", check_id(task_id, "task"), "submission.json")
+
+    def engine(self, *parts: str) -> str:
+        """The engine's folder, or a file in it: `lock`, `bell`, `engine.log`, `state.sqlite`."""
+        return self.at("engine", *parts)
+
+    @property
     def ledger(self) -> str:
         """Receipts."""
         return self.at("ledger")

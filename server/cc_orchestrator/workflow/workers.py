@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.states import LIVE
-from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.codex_files import read_codex_files
 from cc_orchestrator.host.tree import HELPER
 from cc_orchestrator.routing.codex_config import codex_route
-from cc_orchestrator.runs.control import append_control
+from cc_orchestrator.runs.control import append_control, poke
 from cc_orchestrator.runs.launch import Continuation, Launched, LaunchRequest, launch
 from cc_orchestrator.runs.reading import read_run, read_spec
 from cc_orchestrator.runs.spec import Limits
@@ -121,12 +120,3 @@ def stop_runs(runs: list[RunDir], why: str, clock: Clock) -> None:
         append_control(run, "stop", clock, force=True, reason=why, actor="workflow", channel="workflow")
         poke(run)
     await_all([WatchedRun(run, frozenset()) for run in live], STOP_SECONDS, clock)
-
-
-def poke(run: RunDir) -> None:
-    """Wake the run's supervisor."""
-    try:
-        with open(run.bell, encoding="utf-8") as file:
-            bells.poke(file.read().strip())
-    except OSError:
-        pass

@@ -80,6 +80,6 @@ def _completion(argv: list[str]) -> int:
     if len(argv) != 1 or argv[0] not in _COMPLETION:
         sys.stderr.write("error: usage: cc-orchestrator completion bash|zsh\n")
         return 2
-    words: Any = " ".join(sorted({" ".join(op.words) for op in operations()} | {"mcp"}))
+    words: Any = " ".join(sorted({" ".join(op.words) for op in operations()} | {"engine", "mcp"}))
     _print(_COMPLETION[argv[0]].format(words=words).rstrip("\n"))
     return 0
