@@ -167,6 +167,20 @@ def test_an_instruction_is_acknowledged_and_taken_up(tmp_path: Path) -> None:
     assert driven.of("run.instructed") == [{"control_id": "c1", "chars": 8, "delivered": True, "how": "while it works"}]
 
 
+def test_an_instruction_that_came_before_it_is_waited_for_is_not_missed(tmp_path: Path) -> None:
+    flag = tmp_path / "heard"
+
+    def steer(driven: Driven, fact: Fact) -> None:
+        if fact.type == "run.message" and fact.data["text"] == "ready":
+            driven.do(driven.session.instruct("use tabs", "c1"), lambda *_: None, lambda _: Answer("deny"))
+        elif fact.type == "run.message" and fact.data["text"] == "instruction: use tabs":
+            flag.touch()
+
+    steps = ({"say": "ready"}, {"barrier": {"path": str(flag)}}, {"wait_instruction": {}}, {"say": "going on"})
+    driven = play(tmp_path, *steps, on_fact=steer)
+    assert driven.texts() == ["ready", "instruction: use tabs", "going on"]
+
+
 def test_an_instruction_after_the_result_is_not_delivered(tmp_path: Path) -> None:
     driven = play(tmp_path, {"result": "done"})
     (fact,) = driven.session.instruct("too late", "c2")

@@ -173,9 +173,10 @@ class Actor(Player):
     # ------------------------------------------------------------ steps: waiting
 
     def do_wait_instruction(self, given: Step) -> None:
-        known = len(self.instructions)
-        done = lambda: len(self.instructions) > known or not self.open_input  # noqa: E731
-        self.wait(float(given.get("seconds", given.get("value", FOREVER))), done)
+        # One that came between the step before and this one is what is waited for.
+        done = lambda: len(self.instructions) > self.taken or not self.open_input  # noqa: E731
+        if self.wait(float(given.get("seconds", given.get("value", FOREVER))), done):
+            self.taken = min(self.taken + 1, len(self.instructions))
 
     def do_sleep(self, given: Step) -> None:
         self.wait(float(given.get("seconds", given.get("value", 1))))

@@ -62,6 +62,7 @@ class Player:
         self.last = False
         self.open_input = True
         self.instructions: list[str] = []
+        self.taken = 0
         self.answers: dict[str, Step] = {}
         self.usage: Step = {}
 
