@@ -136,6 +136,11 @@ def mask(data: bytes, known: Iterable[bytes] = ()) -> tuple[bytes, dict[str, int
     return _apply(data, _spans(data, _variants(known)), count), counts
 
 
+def mask_text(text: str) -> str:
+    """`text` with its secrets masked, for files, lists and errors; halves of surrogate pairs as `?`."""
+    return mask(text.encode("utf-8", "replace"))[0].decode("utf-8", "replace")
+
+
 def find_secrets(data: bytes) -> list[tuple[int, int, str]]:
     """`(start, end, kind)` of the secrets in `data`, sorted, none inside another: for gates that judge before they mask."""
     return _spans(data, ())

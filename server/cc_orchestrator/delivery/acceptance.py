@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import Busy, CcError, VerifyFailed
-from cc_orchestrator.core.redact import mask
+from cc_orchestrator.core.redact import mask_text
 from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.delivery.blockers import refuse_blockers
 from cc_orchestrator.delivery.reviewed import check_reviewed
@@ -57,7 +57,7 @@ def decide(
         last = last_decision(workspace, run_id)
         if last is not None and last["observed"] == observed:
             return Decided(last, True)
-        said = mask(reason.encode("utf-8", "replace"))[0].decode("utf-8", "replace")
+        said = mask_text(reason)
         receipt = ledger.append(workspace.ledger, {
             "kind": "acceptance", "ts": clock.now(), "actor": "controller", "channel": channel,
             "subject": {"run_id": run_id, "task_id": spec.task_id}, "observed": observed,

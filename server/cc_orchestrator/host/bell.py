@@ -11,7 +11,6 @@ import os
 import selectors
 import socket
 import stat
-from typing import Any
 
 from cc_orchestrator.core.digest import sha256
 from cc_orchestrator.core.errors import Unavailable
@@ -203,6 +202,15 @@ def listen(path: str) -> socket.socket | None:
     return ear
 
 
+def listen_named(path_file: str) -> socket.socket | None:
+    """As `listen`, to the bell that a file names; None also when that cannot be read or no socket be had."""
+    try:
+        with open(path_file, encoding="utf-8") as file:
+            return listen(file.read().strip())
+    except OSError:
+        return None
+
+
 def poke(path: str) -> bool:
     """Ask the owner to look at its control file; False when nobody is there."""
     ear = listen(path)
@@ -216,13 +224,18 @@ def poke(path: str) -> bool:
     return True
 
 
-def wait_closed(path_file: str, timeout: float) -> bool:
-    """Wait until the owner of the bell named in a file is gone; False when it still is there after `timeout` seconds."""
+def poke_named(path_file: str) -> bool:
+    """As `poke`, the owner of the bell that a file names; False also when that cannot be read or no socket be had."""
     try:
         with open(path_file, encoding="utf-8") as file:
-            ear: Any = listen(file.read().strip())
+            return poke(file.read().strip())
     except OSError:
-        return True
+        return False
+
+
+def wait_closed(path_file: str, timeout: float) -> bool:
+    """Wait until the owner of the bell named in a file is gone; False when it still is there after `timeout` seconds."""
+    ear = listen_named(path_file)
     if ear is None:
         return True
     with ear:

@@ -46,12 +46,12 @@ def collect(workspace: Workspace, now: float) -> tuple[list[Item], list[str]]:
     try:
         decided = read_decided(workspace, now - WINDOW_SECONDS)
     except OSError as error:
-        decided = Decided({}, frozenset())
+        decided = Decided({}, frozenset(), [])
         degraded.append(line(f"decisions: {error}", 160))
     _take(found, degraded, "fix loops", lambda: _loops(workspace, now, loops, decided))
     _take(found, degraded, "live runs", lambda: _live(workspace, now, degraded))
     _take(found, degraded, "ended runs", lambda: _ended(workspace, now, loops, degraded, decided))
-    _take(found, degraded, "deliveries", lambda: _deliveries(workspace, now))
+    _take(found, degraded, "deliveries", lambda: _deliveries(decided))
     _take(found, degraded, "open items", lambda: open_blockers(workspace))
     _take(found, degraded, "approvals", lambda: open_approvals(workspace, now))
     return found, degraded
@@ -235,10 +235,10 @@ def _result_items(workspace: Workspace, run: RunDir, state: State, word: str, no
 # ---------------------------------------------------------------- deliveries, fix loops
 
 
-def _deliveries(workspace: Workspace, now: float) -> Iterator[Item]:
+def _deliveries(decided: Decided) -> Iterator[Item]:
     """Of each run the latest delivery, when it failed."""
     seen: set[str] = set()
-    for receipt in ledger.receipts(workspace.ledger, kind="delivery", since=now - WINDOW_SECONDS, limit=_MOST_RECEIPTS):
+    for receipt in decided.deliveries[:_MOST_RECEIPTS]:
         subject, observed = receipt["subject"], receipt["observed"]
         run_id, since = str(subject.get("run_id")), float(receipt["ts"])
         if run_id in seen:

@@ -12,6 +12,7 @@ from cc_orchestrator.policy.approvals import read_approvals, status_of
 from cc_orchestrator.store import index, ledger
 from cc_orchestrator.store.approvalfile import read_rows
 from cc_orchestrator.store.paths import Workspace
+from cc_orchestrator.store.sealed import Record
 from cc_orchestrator.tasks.item import fold_items
 
 _ALL = 1 << 40
@@ -19,10 +20,11 @@ _MOST = 40
 
 
 class Decided(NamedTuple):
-    """Of runs: the latest decision and its time (epoch seconds); those that were delivered."""
+    """Of runs: the latest decision and its time (epoch seconds); those that were delivered. And the receipts of deliveries, newest first."""
 
     words: dict[str, tuple[str, float]]
     delivered: frozenset[str]
+    deliveries: list[Record]
 
 
 def read_decided(workspace: Workspace, since: float) -> Decided:
@@ -33,7 +35,7 @@ def read_decided(workspace: Workspace, since: float) -> Decided:
         words.setdefault(str(receipt["subject"].get("run_id")), (decision, float(receipt["ts"])))
     found = ledger.receipts(workspace.ledger, kind="delivery", since=since, limit=_ALL)
     done = (receipt for receipt in found if receipt["observed"].get("status") == "succeeded")
-    return Decided(words, frozenset(str(receipt["subject"].get("run_id")) for receipt in done))
+    return Decided(words, frozenset(str(receipt["subject"].get("run_id")) for receipt in done), found)
 
 
 def open_blockers(workspace: Workspace) -> Iterator[Item]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import CcError
-from cc_orchestrator.core.redact import mask
+from cc_orchestrator.core.redact import mask_text
 from cc_orchestrator.core.text import cut
 from cc_orchestrator.delivery.acceptance import last_decision
 from cc_orchestrator.insight.score import Facts, Score, Standing, observe, score_run, stand
@@ -89,7 +89,7 @@ def keep(workspace: Workspace, spec: RunSpec, graded: Graded, notes: str, *, cha
     """Append the score, unless it is the run's latest already. Raises OSError, Busy."""
     folder = workspace.quality
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    said = cut(mask(notes.encode("utf-8", "replace"))[0].decode("utf-8", "replace"), 4_000)
+    said = cut(mask_text(notes), 4_000)
     claimed = {"given": list(graded.given), "notes": said} if said or graded.given else {}
     subject = {"run_id": spec.run_id, "task_id": spec.task_id}
     record = {

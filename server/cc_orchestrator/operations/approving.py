@@ -14,14 +14,13 @@ from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.persons import enroll_passphrase, require_person
 from cc_orchestrator.operations.place import locate_run, prepare_workspace, spec_of, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
-from cc_orchestrator.operations.requesting import open_request, target_of
+from cc_orchestrator.operations.requesting import open_request, status_now, target_of
 from cc_orchestrator.operations.size import drop_empty
 from cc_orchestrator.policy.approvals import (
     DEFAULT_SECONDS,
     LONGEST_SECONDS,
     Approval,
     read_approvals,
-    status_of,
 )
 from cc_orchestrator.store import ledger
 from cc_orchestrator.store.approvalfile import change, read_rows
@@ -80,7 +79,7 @@ def _approvals(ctx: Context, params: ApprovalsParams) -> Answer:
 
 def _row(ctx: Context, workspace: Workspace, entry: Approval) -> Answer:
     chain = entry.chain
-    status = status_of(entry, ctx.clock.now(), target_of(workspace, entry.run_id) if entry.target else None)
+    status = status_now(workspace, entry, ctx.clock.now())
     return drop_empty({
         "approval_id": entry.approval_id, "status": status, "what": line(entry.what, 200), "risk": entry.risk, "run_id": entry.run_id,
         "task_id": entry.task_id, "target": entry.target[:12], "requested_by": entry.requested_by, "approver": entry.approver,
@@ -156,7 +155,7 @@ def _record(ctx: Context, workspace: Workspace, approval_id: str, decision: str,
 
     def decide(rows: list[Record]) -> Answer:
         entry = read_approvals(rows)[approval_id]
-        status = status_of(entry, now, target_of(workspace, entry.run_id) if entry.target else None)
+        status = status_now(workspace, entry, now)
         if status != "open" and not (status == "allowed" and decision == "deny"):
             raise Conflict(
                 f"{approval_id} is {status} and is not decided again",

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from cc_orchestrator.core.redact import mask_text
 from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.delivery.acceptance import last_decision
@@ -16,7 +17,6 @@ from cc_orchestrator.operations.place import locate_run, spec_of, workspace_of
 from cc_orchestrator.operations.registry import Operation, Params, register
 from cc_orchestrator.operations.reviewing import ReviewerParams, Steps, await_job, wanted_of
 from cc_orchestrator.runs.auditing import check_workspace_ledger
-from cc_orchestrator.runs.launch import masked_text
 from cc_orchestrator.runs.reading import read_run
 from cc_orchestrator.runs.risk import find_flags
 from cc_orchestrator.store import ledger
@@ -103,7 +103,7 @@ def _write_receipt(
         "kind": "counsel", "ts": ctx.clock.now(), "actor": "controller", "channel": ctx.channel,
         "subject": {} if record is None else {"run_id": record.run_id},
         "observed": {**counsel._asdict(), "verification": record.verdict if record is not None else None},
-        "claimed": {key: cut(masked_text(value), 2_000) for key, value in said.items() if value},
+        "claimed": {key: cut(mask_text(value), 2_000) for key, value in said.items() if value},
     })  # fmt: skip
 
 

@@ -19,8 +19,9 @@ from cc_orchestrator.operations.launches import RunParams, start
 from cc_orchestrator.operations.place import prepare_workspace
 from cc_orchestrator.store import lock
 from cc_orchestrator.store.paths import Workspace, find_workspace
-from cc_orchestrator.tasks.engine import Engine, request_id
+from cc_orchestrator.tasks.engine import Engine
 from cc_orchestrator.tasks.queue import read_submission
+from cc_orchestrator.tasks.watching import request_id
 
 
 def main(args: Sequence[str]) -> int:

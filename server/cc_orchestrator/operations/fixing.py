@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cc_orchestrator.core.clock import iso
 from cc_orchestrator.core.errors import InvalidRequest, NotFound
+from cc_orchestrator.core.redact import mask_text
 from cc_orchestrator.core.text import cut
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.launches import MAX_WAIT
@@ -21,7 +22,6 @@ from cc_orchestrator.operations.reviewing import (
     describe_loop,
     wanted_of,
 )
-from cc_orchestrator.runs.launch import masked_text
 from cc_orchestrator.store import ledger
 from cc_orchestrator.verify.commands import MAX_COMMANDS, parse_commands
 from cc_orchestrator.verify.findings import Event, Finding, list_open
@@ -114,7 +114,7 @@ def _resolve(ctx: Context, params: ResolveParams) -> dict[str, Any]:
     now = ctx.clock.now()
     event: Event = {
         "ts": now, "kind": {"waive": "waived", "reject": "rejected", "reopen": "reopened"}[params.decision],
-        "finding_id": params.finding_id, "owner": masked_text(params.owner), "reason": cut(masked_text(params.reason), 2_000),
+        "finding_id": params.finding_id, "owner": mask_text(params.owner), "reason": cut(mask_text(params.reason), 2_000),
     }  # fmt: skip
     if params.expires_days is not None:
         event["expires_at"] = now + params.expires_days * DAY

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from cc_orchestrator.core.asking import Ruling
 from cc_orchestrator.core.errors import ApprovalRequired, CcError, Corrupt, PolicyDenied
 from cc_orchestrator.core.ids import is_id
-from cc_orchestrator.core.redact import mask
+from cc_orchestrator.core.redact import mask_text
 from cc_orchestrator.core.text import line
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.persons import proved
@@ -104,7 +104,7 @@ def _approved(
             f"{said}; {told.approver} denied it ({told.approval_id})",
             hint=f'cc_approvals {{"action":"show","approval_id":"{told.approval_id}"}}',
         )
-    shown = mask(json.dumps(arguments, ensure_ascii=False).encode("utf-8", "replace"))[0].decode("utf-8", "replace")
+    shown = mask_text(json.dumps(arguments, ensure_ascii=False))
     approval_id, _repeated = open_request(
         workspace, request, what=f"{name} {line(shown, 600)}", risk=ruling.risk, by=ctx.channel, now=ctx.clock.now(), target=target,
         run_id=runs[0] if len(runs) == 1 else None,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cc_orchestrator.core.errors import InvalidRequest, NotFound
-from cc_orchestrator.core.redact import mask
+from cc_orchestrator.core.redact import mask_text
 from cc_orchestrator.core.text import clean
 from cc_orchestrator.host.git import Git, GitError
 from cc_orchestrator.host.sandbox_git import objects_of
@@ -73,7 +73,7 @@ class _Range:
 
 def _git_diff(ctx: Context, params: DiffParams) -> dict[str, Any]:
     found = _Range(ctx, params)
-    text = clean(mask(found.git().encode("utf-8", "replace"))[0].decode("utf-8", "replace"))
+    text = clean(mask_text(found.git()))
     cut_off = len(text) > params.limit_chars
     out: dict[str, Any] = {
         "what": found.what,

@@ -15,7 +15,7 @@ from cc_orchestrator.core.states import LIVE
 from cc_orchestrator.core.text import cut, line
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
-from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.operations.registry import Operation, Params, register, tell_fields
 from cc_orchestrator.policy.trust import Effective, effective
 from cc_orchestrator.routing.route import choose_route
 from cc_orchestrator.runs.circuit import tell_limit
@@ -152,9 +152,8 @@ def _setup(workspace: Workspace, params: RunParams) -> Setup:
         try:
             given = WorktreeParams.model_validate(atomic.read_json(path) or {})
         except ValidationError as error:
-            text = "; ".join(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors()[:3])
             raise Corrupt(
-                f"{path} is not what it must be: {line(text, 300)}",
+                f"{path} is not what it must be: {line(tell_fields(error, 3), 300)}",
                 hint='{"install":["npm ci"],"links":["node_modules"]}',
             ) from None
     commands = parse_commands(given.install)

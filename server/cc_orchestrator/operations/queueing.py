@@ -12,15 +12,14 @@ from pydantic import Field, ValidationError
 from cc_orchestrator.adapters.catalog import names as adapter_names
 from cc_orchestrator.core.clock import iso
 from cc_orchestrator.core.errors import InvalidRequest
-from cc_orchestrator.core.redact import mask
+from cc_orchestrator.core.redact import mask, mask_text
 from cc_orchestrator.core.text import line
 from cc_orchestrator.operations.context import Context
 from cc_orchestrator.operations.launches import RunParams, ScopeParams, Seconds, check_role, load_script
 from cc_orchestrator.operations.place import prepare_workspace, workspace_of
-from cc_orchestrator.operations.registry import Operation, Params, register
+from cc_orchestrator.operations.registry import Operation, Params, register, tell_fields
 from cc_orchestrator.operations.size import drop_empty, size_of
 from cc_orchestrator.routing.route import choose_route
-from cc_orchestrator.runs.launch import masked_text
 from cc_orchestrator.runs.wait import wait_for
 from cc_orchestrator.store import atomic, lock
 from cc_orchestrator.store.paths import Workspace, existing_folder
@@ -101,7 +100,7 @@ def _submission(ctx: Context, params: QueueSubmitParams, cwd: str, policy: Queue
         "max_retries": _retries(params, policy), "profile": params.adapter if params.profile is None else f"{params.adapter}/{params.profile}",
         "allow_write": params.allow_write, "resources": sorted(set(params.resources)),
         "writes": list(params.scope.allow) if params.allow_write and params.scope is not None else [],
-        "title": line(masked_text(params.task[:2_000]), 80),
+        "title": line(mask_text(params.task[:2_000]), 80),
     })  # fmt: skip
     scope = (params.scope or ScopeParams()).model_dump()
     return Submission(params.task, start, facts, scope, ctx.channel, params.risk, params.client_request_id)
@@ -304,9 +303,8 @@ def _policy(ctx: Context, params: QueuePolicyParams) -> Answer:
     try:
         wanted = QueueConfig.model_validate({**now, **params.config})
     except ValidationError as error:
-        rows = "; ".join(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors()[:4])
         raise InvalidRequest(
-            f"that is no queue policy: {line(rows, 400)}; known: {', '.join(QueueConfig.model_fields)}",
+            f"that is no queue policy: {line(tell_fields(error, 4), 400)}; known: {', '.join(QueueConfig.model_fields)}",
             hint='cc_queue_policy {"config":{"max_concurrent":3}}',
         ) from None
     if params.apply and params.config:

@@ -124,6 +124,11 @@ def _explain(op: Operation, error: ValidationError) -> str:
     return "; ".join(parts)
 
 
+def tell_fields(error: ValidationError, most: int) -> str:
+    """`path: message` of the first wrong fields, for settings that are no call's arguments."""
+    return "; ".join(f"{'.'.join(map(str, row['loc']))}: {row['msg']}" for row in error.errors()[:most])
+
+
 def invoke(op: Operation, ctx: Context, raw: dict[str, Any]) -> dict[str, Any]:
     """Run an operation. Raises CcError only."""
     if ctx.worker_run_id and op.guarded and not op.reads:

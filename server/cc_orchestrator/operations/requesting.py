@@ -15,6 +15,7 @@ from cc_orchestrator.operations.size import drop_empty
 from cc_orchestrator.policy.approvals import (
     DEFAULT_SECONDS,
     Approval,
+    Status,
     find_open,
     hash_request,
     read_approvals,
@@ -33,6 +34,11 @@ def target_of(workspace: Workspace, run_id: str) -> str:
     """The tree of a run's result now; "" without a run, or while it has none."""
     path = workspace.run(run_id) if run_id else ""
     return str(part(read_run(RunDir(path)).state, "snapshot").get("tree") or "") if path and os.path.isdir(path) else ""
+
+
+def status_now(workspace: Workspace, entry: Approval, now: float) -> Status:
+    """What an approval is worth now, its target looked at."""
+    return status_of(entry, now, target_of(workspace, entry.run_id) if entry.target else None)
 
 
 def open_request(
@@ -103,5 +109,5 @@ class WatchedApproval:
     def look(self, now: float) -> Look:
         """The approval now."""
         entry = read_approvals(read_rows(self._workspace))[self.id]
-        status = status_of(entry, now, target_of(self._workspace, entry.run_id) if entry.target else None)
+        status = status_now(self._workspace, entry, now)
         return Look(status, line(entry.what, 200), None if status == "open" else "finished")

@@ -9,6 +9,7 @@ from cc_orchestrator.core.asking import Ruling, ToolCall
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import CcError
 from cc_orchestrator.policy.approvals import Approval, match_chain, read_approvals
+from cc_orchestrator.policy.posture import is_inside
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store.approvalfile import change
 from cc_orchestrator.store.paths import Workspace
@@ -56,11 +57,10 @@ class Consents:
         return found[0].approval_id if found else None
 
     def _place(self, path: str) -> str:
-        """Where a path really lies, past `..` and links: relative in the run's tree, absolute outside. A folder's name is kept."""
+        """Where a path really lies, past `..` and links: relative in the run's tree, absolute outside."""
         tree = os.path.realpath(self._spec.worktree or self._spec.cwd)
         real = os.path.realpath(os.path.join(tree, path))
-        inside = os.path.relpath(real, tree) if real == tree or real.startswith(tree + os.sep) else real
-        return inside.replace(os.sep, "/")
+        return (os.path.relpath(real, tree) if is_inside(real, tree) else real).replace(os.sep, "/")
 
     def _has_any(self) -> bool:
         try:

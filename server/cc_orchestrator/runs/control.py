@@ -35,11 +35,7 @@ def append_control(run: RunDir, kind: str, clock: Clock, **data: Any) -> str:
 
 def poke(run: RunDir) -> None:
     """Wake the run's supervisor, that it looks at its requests."""
-    try:
-        with open(run.bell, encoding="utf-8") as file:
-            bells.poke(file.read().strip())
-    except OSError:
-        pass
+    bells.poke_named(run.bell)
 
 
 class ControlReader:

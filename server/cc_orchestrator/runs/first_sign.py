@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import socket
-from typing import Any
 
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.host import bell as bells
@@ -16,7 +15,7 @@ from cc_orchestrator.store.rundir import RunDir
 def first_sign(run: RunDir, clock: Clock, limit: float) -> State:
     """The state once the worker runs or the run is over, or after `limit` seconds whatever it is then."""
     deadline = clock.mono() + limit
-    ears = _listen(run)
+    ears = bells.listen_named(run.bell)
     try:
         reading = read_run(run)
         while reading.state["status"] in ("created", "starting"):
@@ -43,11 +42,3 @@ def _hear(ears: socket.socket) -> bool:
         return bool(ears.recv(4096))
     except OSError:
         return False
-
-
-def _listen(run: RunDir) -> Any:
-    try:
-        with open(run.bell, encoding="utf-8") as file:
-            return bells.listen(file.read().strip())
-    except OSError:
-        return None

@@ -7,7 +7,7 @@ import os
 from cc_orchestrator.core import events as ev
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.events import Fact
-from cc_orchestrator.core.redact import mask
+from cc_orchestrator.core.redact import mask_text
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.command import Command, Ran
 from cc_orchestrator.host.env import worker_env
@@ -37,7 +37,7 @@ def fit_out(run: RunDir, spec: RunSpec, place: Place, recorder: Recorder, clock:
     known = [env[name].encode() for name in spec.setup.secrets if env.get(name)]
     cell = choose_cell([spec], os.environ)
     for number, argv in enumerate(spec.setup.install, 1):
-        shown = line(mask(" ".join(argv).encode("utf-8", "replace"))[0].decode("utf-8", "replace"), 200)
+        shown = line(mask_text(" ".join(argv)), 200)
         tree = Tree.contain(spec.run_id)
         try:
             with Held(cell, spec.worktree or place.cwd, run.at("install"), spec.run_id, tree, spec.branch) as held:

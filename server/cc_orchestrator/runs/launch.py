@@ -22,7 +22,7 @@ from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import CcError, InvalidRequest, LimitReached, Unavailable
 from cc_orchestrator.core.events import Fact
 from cc_orchestrator.core.ids import new_id
-from cc_orchestrator.core.redact import mask
+from cc_orchestrator.core.redact import mask_text
 from cc_orchestrator.core.text import cut
 from cc_orchestrator.host import bell as bells
 from cc_orchestrator.host.detach import detach_light
@@ -163,7 +163,7 @@ def _spec(
         run_id=run_id, task_id=request.task_id, created_at=now, workspace_root=workspace.root, repository=workspace.repository,
         cwd=cwd, adapter=adapter.name, executable=executable, role=request.role, allow_write=request.allow_write,
         prompt_sha256=hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest(), prompt_bytes=len(prompt.encode("utf-8", "replace")),
-        task=cut(masked_text(request.task), 2_000), profile=request.profile, model=request.model,
+        task=cut(mask_text(request.task), 2_000), profile=request.profile, model=request.model,
         partial_messages=request.partial_messages, options=request.options, route=request.route, client_request_id=request.client_request_id,
         actor=request.actor, channel=request.channel, limits=tighten(request.limits, means.budgets, request.model), scope=request.scope,
         workflow=request.workflow,
@@ -232,11 +232,6 @@ def _place(workspace: Workspace, request: LaunchRequest, cwd: str) -> dict[str, 
     return out
 
 
-def masked_text(text: str) -> str:
-    """`text` with secrets masked, for files and lists."""
-    return mask(text.encode("utf-8", "replace"))[0].decode("utf-8", "replace")
-
-
 def find_executable(adapter: Adapter, env: Mapping[str, str]) -> str:
     """The CLI's absolute path; Unavailable when it is not installed."""
     if not adapter.executables:
@@ -271,7 +266,7 @@ def _make_folder(workspace: Workspace, spec: RunSpec, prompt: str, means: _Means
         entered = True
         keep_prices(hidden, means.prices)
         atomic.write_json(hidden.spec, spec.to_json())
-        atomic.write_text(hidden.at("prompt.md"), masked_text(prompt))
+        atomic.write_text(hidden.at("prompt.md"), mask_text(prompt))
         write_ballast(hidden.path)
         bell = _make_bell(hidden, spec.run_id)
         journal = Journal(hidden.journal, spec.run_id, clock)

@@ -190,11 +190,7 @@ def _enough(looks: dict[str, Look], until: str) -> bool:
 
 
 def _attach(selector: selectors.BaseSelector, ears: dict[str, socket.socket], item: Watched) -> None:
-    try:
-        with open(item.bell_path, encoding="utf-8") as file:
-            ear = bells.listen(file.read().strip())
-    except OSError:
-        return
+    ear = bells.listen_named(item.bell_path)
     if ear is not None:
         ear.setblocking(False)
         ears[item.id] = ear

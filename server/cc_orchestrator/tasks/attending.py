@@ -46,11 +46,7 @@ async def wait_set(event: asyncio.Event, seconds: float | None) -> None:
 
 
 def _listen(run: RunDir) -> socket.socket | None:
-    try:
-        with open(run.bell, encoding="utf-8") as file:
-            ear = bells.listen(file.read().strip())
-    except OSError:
-        return None
+    ear = bells.listen_named(run.bell)
     if ear is not None:
         ear.setblocking(False)
     return ear

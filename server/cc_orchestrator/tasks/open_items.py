@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cc_orchestrator.core.errors import Conflict, Corrupt, InvalidRequest, NotFound
 from cc_orchestrator.core.ids import check_id, new_id
-from cc_orchestrator.core.redact import mask
+from cc_orchestrator.core.redact import mask_text
 from cc_orchestrator.core.text import cut
 from cc_orchestrator.runs.anchoring import OPEN_ITEMS_REF, anchor_folder
 from cc_orchestrator.runs.auditing import check_folder
@@ -118,4 +118,4 @@ def _told(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _masked(text: str) -> str:
-    return cut(mask(text.encode("utf-8", "replace"))[0].decode("utf-8", "replace"), 1_000)
+    return cut(mask_text(text), 1_000)

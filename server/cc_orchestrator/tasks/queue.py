@@ -216,12 +216,8 @@ def rouse_engine(workspace: Workspace, env: Mapping[str, str]) -> bool:
     os.makedirs(workspace.engine(), mode=0o700, exist_ok=True)
     held = lock.take(workspace.engine("lock"))
     if held is None:
-        try:
-            with open(workspace.engine("bell"), encoding="utf-8") as file:
-                bells.poke(file.read().strip())
-        except OSError:
-            # It is starting, and reads the journal after it has its bell; or there are no sockets, and it looks by itself.
-            pass
+        # Nobody hears it while it starts, when it reads the journal after it has its bell; nor without sockets: it looks by itself.
+        bells.poke_named(workspace.engine("bell"))
         return False
     # The lock goes to the engine: however many doors call, one process is started.
     inherit = os.name == "posix"

@@ -8,7 +8,7 @@ from typing import Any
 from cc_orchestrator.core.clock import Clock
 from cc_orchestrator.core.errors import NotFound
 from cc_orchestrator.core.ids import check_id, new_id
-from cc_orchestrator.core.redact import mask
+from cc_orchestrator.core.redact import mask_text
 from cc_orchestrator.core.text import cut
 from cc_orchestrator.store import atomic, index
 from cc_orchestrator.store.paths import Workspace
@@ -24,7 +24,7 @@ def create_task(
     task_id = new_id("task", now=clock.now())
     folder = workspace.at("tasks", task_id)
     os.makedirs(folder, exist_ok=True)
-    masked = mask(goal.encode("utf-8", "replace"))[0].decode("utf-8", "replace")
+    masked = mask_text(goal)
     record = {
         "v": VERSION,
         "task_id": task_id,

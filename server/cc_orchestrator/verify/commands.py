@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 from cc_orchestrator.core.errors import InvalidRequest
-from cc_orchestrator.core.redact import mask
+from cc_orchestrator.core.redact import mask_text
 from cc_orchestrator.core.text import line
 from cc_orchestrator.host.command import Command
 
@@ -22,7 +22,7 @@ def parse_commands(texts: Sequence[str]) -> list[Command]:
 
 
 def _parse(text: str) -> Command:
-    shown = line(mask(text.encode("utf-8", "replace"))[0].decode("utf-8", "replace"), 400)
+    shown = line(mask_text(text), 400)
     try:
         argv = tuple(shlex.split(text))
     except ValueError as error:

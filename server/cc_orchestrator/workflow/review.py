@@ -10,8 +10,9 @@ from cc_orchestrator.adapters.catalog import adapter as find_adapter
 from cc_orchestrator.adapters.catalog import names as adapter_names
 from cc_orchestrator.core.errors import CcError, Conflict, InvalidRequest, NotFound, Unavailable
 from cc_orchestrator.core.ids import new_id
+from cc_orchestrator.core.redact import mask_text
 from cc_orchestrator.delivery.reviewed import find_standing
-from cc_orchestrator.runs.launch import find_executable, masked_text
+from cc_orchestrator.runs.launch import find_executable
 from cc_orchestrator.runs.spec import RunSpec
 from cc_orchestrator.store import atomic, lock
 from cc_orchestrator.store.jobdir import JobDir
@@ -64,7 +65,7 @@ def start_review(
     readers, declared = _find_readers(spec, wanted.readers, max(1, needed), caller.env)
     request: dict[str, Any] = {
         "v": 1, "run_id": run_id, "task_id": spec.task_id, "commit": commit, "tree": tree,
-        "steps": [masked_text(step) for step in wanted.steps or DEFAULT_STEPS], "reviewers": [reader._asdict() for reader in readers],
+        "steps": [mask_text(step) for step in wanted.steps or DEFAULT_STEPS], "reviewers": [reader._asdict() for reader in readers],
         "declared": declared, "seconds": wanted.seconds, "workspace_root": workspace.root, "repository": workspace.repository,
         "actor": "controller", "channel": caller.channel,
     }  # fmt: skip
