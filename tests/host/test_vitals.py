@@ -62,6 +62,19 @@ def test_bytes_over_connections_and_through_files_are_counted(tmp_path_factory: 
             assert (take_sample([me]).io or 0) >= before.io + 50_000
 
 
+def test_wakeups_are_no_work_however_many_they_are() -> None:
+    # As a file watcher on a busy machine does: each event is a few bytes from one descriptor to another.
+    me, (out, into) = os.getpid(), os.pipe()
+    before = take_sample([me], network=False).io
+    for _ in range(5_000):
+        os.write(into, b"12345678")
+        os.read(out, 8)
+    os.close(into)
+    os.close(out)
+    assert before is not None
+    assert (take_sample([me], network=False).io or 0) < before + 8_192
+
+
 def test_processes_that_are_gone_count_for_nothing() -> None:
     child = subprocess.Popen([*PYTHON, ""])
     child.wait()

@@ -20,6 +20,8 @@ _MOST_FDS, _MOST_BYTES = 2_000, 1 << 20
 _SOCK_DIAG, _BY_FAMILY, _DUMP = 4, 20, 0x301
 #: ESTABLISHED and CLOSE_WAIT.
 _STATES = (1 << 1) | (1 << 8)
+#: Bytes of a call that are a wakeup and no work: Codex watches /etc, so on a busy machine it reads thousands of events of 32 bytes.
+_WAKEUP = 64
 _INFO = 2  # the attribute that holds struct tcp_info
 _ACKED, _RECEIVED = 120, 128  # offsets in it, since Linux 4.1
 
@@ -27,8 +29,8 @@ _ACKED, _RECEIVED = 120, 128  # offsets in it, since Linux 4.1
 class Sample(NamedTuple):
     """Totals of one tree at one moment. Differences of two samples say what happened between them.
 
-    `cpu` seconds, `io` bytes read and written by system calls; `sockets` open TCP connections and `received`, `sent` bytes over
-    them since each was opened; None where it cannot be told.
+    `cpu` seconds, `io` bytes read and written by system calls, less what each has of a mere wakeup; `sockets` open TCP connections
+    and `received`, `sent` bytes over them since each was opened; None where it cannot be told.
     """
 
     pids: tuple[int, ...]
@@ -68,8 +70,8 @@ def _cpu(pid: int) -> float:
 def _io(pid: int) -> int | None:
     try:
         with open(f"/proc/{pid}/io", "rb") as file:
-            rows = file.read().split(b"\n", 2)
-        return int(rows[0].split()[1]) + int(rows[1].split()[1])
+            read, written, reads, writes = (int(row.split()[1]) for row in file.read().split(b"\n", 4)[:4])
+        return read + written - _WAKEUP * (reads + writes)
     except (OSError, ValueError, IndexError):
         return None
 
